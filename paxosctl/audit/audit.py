@@ -6,6 +6,7 @@ Memory: some 40 bytes for each slot and ballot, whatever the number of events; o
 a time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ from paxosctl.audit.sources import DataDirectory, NothingToReadError, Sources, r
 from paxosctl.audit.value_rules import EqualStates, OneValuePerBallot, OneValuePerSlot
 
 NODES_MAX = 62
+Progress = Callable[[str, int, int], object]
+
+
+def _no_progress(what: str, done: int, total: int) -> None:
+    """Nobody waits."""
 
 
 class SeveralClustersError(Exception):
@@ -66,14 +72,22 @@ class Report:
         }
 
 
-def audit(paths: list[Path], *, cluster: str = "", voters: tuple[str, ...] = ()) -> Report:
+def audit(
+    paths: list[Path],
+    *,
+    cluster: str = "",
+    voters: tuple[str, ...] = (),
+    progress: Progress = _no_progress,
+) -> Report:
     """Check everything in these places. ``voters``: those of epoch 0, where no source names them.
+    ``progress``: what is done now, how much of it is done, and how much it is (0: not known).
     Raises NothingToReadError, SeveralClustersError, OSError."""
     sources = read_sources(paths)
     _choose_cluster(sources, cluster)
     names = _names(sources) | set(voters)
     while True:
-        auditor = _Auditor(sources, names, voters)
+        progress("reading the logs", 0, 0)
+        auditor = _Auditor(sources, names, voters, progress)
         strangers = auditor.read_logs()
         if not strangers:
             break
@@ -104,12 +118,17 @@ def _names(sources: Sources) -> set[str]:
 class _Auditor:
     """One audit under way."""
 
-    def __init__(self, sources: Sources, names: set[str], voters: tuple[str, ...]) -> None:
+    def __init__(
+        self, sources: Sources, names: set[str], voters: tuple[str, ...], progress: Progress
+    ) -> None:
         if len(names) > NODES_MAX:
             raise NothingToReadError(
                 f"{len(names)} nodes are named there; {NODES_MAX} are the most"
             )
         self._sources = sources
+        self._progress = progress
+        self._events = sum(block.count for block in sources.blocks)
+        self._done = 0
         self._troubles = list(sources.troubles)
         epochs = Epochs()
         for home in sources.directories:
@@ -189,6 +208,8 @@ class _Auditor:
             rule.begin(run)
         expected = 1
         for block in blocks.blocks:
+            self._done += block.count
+            self._progress("checking events", self._done, self._events)
             if block.first_seq > expected:
                 self._gap(run, expected, block)
             if block.first_seq < expected:

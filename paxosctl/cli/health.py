@@ -70,7 +70,7 @@ def waiting_words(status: NodeStatus) -> str:
     if not status.leader:
         return (
             f"{words}: it is new and votes once every member has been up: start or reconnect "
-            f"{names}; to found the cluster without: docs/OPERATING.md"
+            f"{names}; to found the cluster without: docs/RUNBOOKS.md"
         )
     return f"{words}, which are to confirm that it is new"
 

@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from paxosctl.cli.app import Duration, Settings, negative, verb
+from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError
 from paxosctl.client.errors import RefusedError
@@ -78,7 +79,9 @@ def _audit_files(
         with located([str(each) for each in sources], settings, Wanted(AUDITED)) as found:
             paths = [Path(each) for each in found.names]
             try:
-                data: dict[str, Any] = audit(paths, cluster=cluster, voters=named).data()
+                with work_progress(lambda count: f"{count:,}") as progress:
+                    report = audit(paths, cluster=cluster, voters=named, progress=progress)
+                data: dict[str, Any] = report.data()
             except NothingToReadError as error:
                 raise StreamError(str(error)) from error
             named_data: dict[str, Any] = found.named_all(data)

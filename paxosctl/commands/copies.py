@@ -21,7 +21,7 @@ from paxosctl.cli.app import (
     verb,
 )
 from paxosctl.cli.new_file import NotReplacedError, new_file
-from paxosctl.cli.progress_line import progress
+from paxosctl.cli.progress_line import is_wanted, progress
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError, say, write
 from paxosctl.client.errors import ClientError, OutcomeUnknownError, RefusedError
@@ -36,6 +36,7 @@ from paxosctl.commands.key_lines import (
 )
 from paxosd.core.commands import CAS_REVISION, PUT, Status, prefix_end
 from paxosd.host.wording import counted
+from paxosd.wire.status import decode_status
 
 UNDER_WAY_MAX = 2048
 """Commands that an import has under way, …"""
@@ -84,7 +85,10 @@ def _copy(client: Any, prefix: bytes, put: Callable[[bytes], object]) -> tuple[i
     level 4, that of the last page."""
     keys = 0
     revision = -1
-    with progress("exporting") as step:
+    total = 0
+    if is_wanted() and not prefix:
+        total = decode_status(client.status()).keys
+    with progress("exporting", lambda: keys / total if total else 0.0) as step:
         for page in client.pages(prefix, prefix_end(prefix)):
             if revision < 0:
                 put(head_line(client.cluster, prefix, page.revision))

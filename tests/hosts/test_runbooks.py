@@ -1,5 +1,6 @@
 """docs/RUNBOOKS.md, as it stands there: on three hosts with a cluster that has data."""
 
+import json
 import re
 
 import pytest
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def hosts(systemd):
-    """Three hosts with a cluster as docs/INSTALL.md makes one, and some data in it."""
+def installed(systemd):
+    """Three hosts as docs/INSTALL.md makes them, with nothing started."""
     with Wire() as wire:
         made = {}
         try:
@@ -27,20 +28,27 @@ def hosts(systemd):
                 made[name] = Host(wire, name, address, systemd=True)
                 made[name].know(**NAMES)
                 program.install(made[name])
-            for heading in ("User, directories, units", "Configuration", "Start"):
+            for heading in ("User, directories, units", "Configuration"):
                 run_section("docs/INSTALL.md", heading, made)
             for block in blocks_of(section_of(PAGE, TOP))[:1]:
                 for name in block.hosts:
                     run_block(block, made[name])
-            ctl(made["db1"], "health")
-            ctl(made["db1"], "put", "greeting", "hello")
-            rows = "".join(f'{{"key": "k{n}", "value": "{n}"}}\n' for n in range(WRITES))
-            made["db1"].write("/run/rows", rows)
-            ctl(made["db1"], "import", "/run/rows")
             yield made
         finally:
             for host in made.values():
                 host.close()
+
+
+@pytest.fixture
+def hosts(installed):
+    """With a cluster, and some data in it."""
+    run_section("docs/INSTALL.md", "Start", installed)
+    ctl(installed["db1"], "health")
+    ctl(installed["db1"], "put", "greeting", "hello")
+    rows = "".join(f'{{"key": "k{n}", "value": "{n}"}}\n' for n in range(WRITES))
+    installed["db1"].write("/run/rows", rows)
+    ctl(installed["db1"], "import", "/run/rows")
+    return installed
 
 
 def ctl(host, *words, check=True):
@@ -76,6 +84,34 @@ def run_restore(hosts):
 def test_every_block_says_how_it_is_run():
     for page, heading in ((PAGE, TOP), ("docs/INSTALL.md", "Installing on three hosts")):
         assert any(block.hosts for block in blocks_of(section_of(page, heading)))
+
+
+def test_a_founder_that_does_not_come(installed):
+    hosts = installed
+    for name in ("db1", "db2"):
+        hosts[name].run("systemctl", "enable", "--now", "paxosd.target", f"paxosd@n{name[-1]}")
+    words = until(lambda: waiting_words(hosts["db1"]), "words about who is waited for")
+    assert re.search(r"newcomer; leader unknown; waits for n3 since \d{4}-\d\d-\d\d ", words)
+    waiting = until(lambda: logged_waiting(hosts["db2"]), "the log's word of it")
+    assert waiting[0]["members"] == ["n3"]
+    assert waiting[0]["unconfirmed_ms"] >= 5000
+    said = run_section(PAGE, "A founder is not there", hosts)
+    assert re.search(r"newcomer: n1 has\s+waited for \d+ s for n3", said[0])
+    assert "votes once every member has been up" in " ".join(said[0].split())
+    assert "the cluster survives 1 more failure" in said[-1]
+    assert ctl(hosts["db3"], "get", "greeting", "-o", "plain") == "hello"
+
+
+def logged_waiting(host):
+    """What n2 has logged of waiting."""
+    journal = host.run("journalctl", "-o", "cat", "-u", "paxosd@n2").stdout
+    return [json.loads(line) for line in journal.splitlines() if '"node.waiting"' in line]
+
+
+def waiting_words(host):
+    """The status line of n1, once it says who is waited for."""
+    words = host.run("systemctl", "show", "--value", "-p", "StatusText", "paxosd@n1").stdout
+    return "waits for" in words and words
 
 
 def test_backups_and_the_way_back_from_one(hosts):
