@@ -28,7 +28,7 @@ class Line:
 @pytest.fixture
 def line(monkeypatch):
     monkeypatch.setattr(progress_line, "_Line", Line)
-    monkeypatch.setattr(progress_line, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(progress_line, "can_draw", lambda: True)
     Line.shown, Line.now_s, Line.ended = (), 0.0, 0
     return Line
 
@@ -75,7 +75,7 @@ def test_a_rate_of_commands(line):
     ],
 )
 def test_only_a_person_who_waits_sees_it(line, monkeypatch, settings, terminal, wanted):
-    monkeypatch.setattr(progress_line, "is_terminal", lambda stream: terminal)
+    monkeypatch.setattr(progress_line, "can_draw", lambda: terminal)
     line.now_s = 60.0
     with click.Context(click.Command("export"), obj=settings):
         assert is_wanted() == wanted
