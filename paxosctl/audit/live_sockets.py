@@ -60,11 +60,19 @@ class _Node:
 
 
 class LiveSockets:
-    """Feeds a :class:`LiveAudit` with what the members of a cluster publish. ``close`` ends all."""
+    """Feeds a :class:`LiveAudit` with what the members of a cluster publish. ``close`` ends all.
+    ``secure(socket, endpoint)`` sets the keys of a socket that is to be connected there."""
 
-    def __init__(self, audit: LiveAudit, *, now_ms: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        audit: LiveAudit,
+        *,
+        now_ms: Callable[[], float],
+        secure: Callable[[Socket, str], None] = lambda _socket, _endpoint: None,
+    ) -> None:
         self._audit = audit
         self._now_ms = now_ms
+        self._secure = secure
         self._context: zmq.Context[Socket] = zmq.Context()
         self._nodes: dict[str, _Node] = {}
         self._poller = zmq.Poller()
@@ -98,6 +106,7 @@ class LiveSockets:
         poller = zmq.Poller()
         for endpoint in endpoints:
             dealer = self._make(zmq.DEALER)
+            self._secure(dealer, endpoint)
             dealer.connect(endpoint)
             dealer.send(encode_question(1))
             sockets[dealer] = endpoint
@@ -152,8 +161,9 @@ class LiveSockets:
         self._nodes[name] = node
         for socket in (sub, dealer, monitor):
             self._poller.register(socket, zmq.POLLIN)
-        sub.connect(events)
-        dealer.connect(client)
+        for socket, endpoint in ((sub, events), (dealer, client)):
+            self._secure(socket, endpoint)
+            socket.connect(endpoint)
 
     def _drop(self, node: _Node) -> None:
         node.sub.disable_monitor()

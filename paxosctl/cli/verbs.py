@@ -57,6 +57,7 @@ VERBS = {
         "doctor",
         "Find what is wrong with this machine and this cluster, each with its remedy.",
     ),
+    "auth": Verb("auth", "Keys, and who may do what with them."),
     "member": Verb(
         "member",
         "The members of the cluster: voters, and learners, which follow without a vote.",

@@ -44,6 +44,7 @@ from paxosctl.client.results import (
     Outcome,
     Progress,
     Removed,
+    RightsResult,
     StaleRead,
 )
 from paxosctl.client.transactions import Compare, Operation, TxnResult
@@ -113,6 +114,7 @@ __all__ = [
     "RefusedError",
     "Registry",
     "Removed",
+    "RightsResult",
     "StaleRead",
     "TxnResult",
     "UnreachableError",

@@ -38,6 +38,7 @@ from paxosctl.client.lock_maker import TTL_S, KeeperOfOne, plan_of
 from paxosctl.client.reads import ReadMethods
 from paxosctl.client.recipes import EVERYBODY, T
 from paxosctl.client.results import as_bytes
+from paxosctl.client.rights_calls import RightsMethods
 from paxosctl.client.transaction_calls import TransactionMethods
 from paxosctl.client.watch_plan import WatchPlan
 from paxosctl.client.watch_session import WatchSession
@@ -47,7 +48,13 @@ from paxosd.core.commands import KeyValue, prefix_end
 
 
 class AsyncClient(
-    WriteMethods, TransactionMethods, ReadMethods, LeaseMethods, ClusterMethods, AsyncRunner
+    WriteMethods,
+    TransactionMethods,
+    ReadMethods,
+    LeaseMethods,
+    ClusterMethods,
+    RightsMethods,
+    AsyncRunner,
 ):
     """A connection to a cluster, whose calls are awaited; the tasks of one event loop share it. See
     :class:`~paxosctl.client.base.ClientBase` for its arguments."""

@@ -15,6 +15,7 @@ from paxosd.core.client.endpoints import UNREACHABLE, Trouble
 from paxosd.core.client.protocol import ClientProtocol
 from paxosd.core.client.read_spread import checked_read_from
 from paxosd.host.clock import clock_ms
+from paxosd.net.key_files import KeyFile
 
 DEFAULT_ENDPOINTS = (
     "tcp://127.0.0.1:7410",
@@ -77,6 +78,16 @@ class ClientBase(Unshared):
     def session(self) -> int:
         """The session of this client's commands; 0 before the first."""
         return self._protocol.session
+
+    @property
+    def key(self) -> KeyFile | None:
+        """The key of this client; None: it has none."""
+        return self._credentials.key if self._credentials is not None else None
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """The key, and what was learned with it: ``key`` of another client for the same cluster."""
+        return self._credentials
 
     @property
     def cluster(self) -> str:

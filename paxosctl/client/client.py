@@ -36,6 +36,7 @@ from paxosctl.client.pipeline import Pipeline
 from paxosctl.client.reads import ReadMethods
 from paxosctl.client.recipes import EVERYBODY, Barrier, Config, Counter, Registry, T
 from paxosctl.client.results import as_bytes
+from paxosctl.client.rights_calls import RightsMethods
 from paxosctl.client.runner import CallRunner
 from paxosctl.client.transaction_calls import TransactionMethods
 from paxosctl.client.watch import Watcher
@@ -46,7 +47,13 @@ from paxosd.core.commands import KeyValue, prefix_end
 
 
 class Client(
-    WriteMethods, TransactionMethods, ReadMethods, LeaseMethods, ClusterMethods, CallRunner
+    WriteMethods,
+    TransactionMethods,
+    ReadMethods,
+    LeaseMethods,
+    ClusterMethods,
+    RightsMethods,
+    CallRunner,
 ):
     """A connection to a cluster, whose calls wait; threads may share it. See
     :class:`~paxosctl.client.base.ClientBase` for its arguments."""

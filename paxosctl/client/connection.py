@@ -149,7 +149,7 @@ class Connection:
         if credentials is None or link is None or not link.is_encrypted:
             return
         if isinstance(answer, AdminAnswer):
-            credentials.learn_status(answer.body)
+            credentials.learn_answer(answer.body)
         elif isinstance(answer, RefusalAnswer) and answer.leader_endpoint:
             credentials.learn(answer.leader, [answer.leader_endpoint])
 

@@ -25,10 +25,15 @@ from paxosd.core.client.endpoints import (
     UNREACHABLE,
 )
 from paxosd.net.endpoints import Endpoint
-from paxosd.net.key_files import KeyFile, KeyFileError, key_text, parse_key, read_key_file
+from paxosd.net.key_files import (
+    KEY_BYTES,
+    KeyFile,
+    KeyFileError,
+    key_text,
+    parse_key,
+    read_key_file,
+)
 
-KeySource = KeyFile | str | os.PathLike[str]
-"""A key, or the file that holds it."""
 KEYS_TRIED_MAX = 32
 """So many keys are tried at an endpoint of which none is known."""
 NODES_MAX = 1000
@@ -55,16 +60,17 @@ class Credentials:
             raise KeyFileError(
                 f"the key of {key.name} has no [servers], so that no node can prove who it is"
             )
+        self._worked: dict[str, Form] = {}
         self._servers: dict[str, Server] = {
             name: Server((each.public_key,), (canonical(each.endpoint),))
             for name, each in key.servers.items()
         }
 
     @classmethod
-    def of(cls, source: KeySource | None, *, allow_plain: bool = False) -> "Credentials | None":
+    def of(cls, source: "KeySource | None", *, allow_plain: bool = False) -> "Credentials | None":
         """None for none. Raises KeyFileError for a file that cannot be used."""
-        if source is None:
-            return None
+        if source is None or isinstance(source, Credentials):
+            return source
         key = source if isinstance(source, KeyFile) else read_key_file(Path(source))
         return cls(key, allow_plain=allow_plain)
 
@@ -100,10 +106,12 @@ class Credentials:
         if learned != known:
             self._servers = {**self._servers, name: learned}
 
-    def learn_status(self, body: Mapping[str, object]) -> None:
-        """Take in what an answer to ``status`` says of the members. What cannot be read is left
-        out: an old node says nothing of keys."""
+    def learn_answer(self, body: Mapping[str, object]) -> None:
+        """Take in what an answer to ``status`` says of the members, and one to ``rights`` of the
+        keys of nodes that are none yet. What cannot be read is left out: an old node says nothing
+        of keys."""
         members = body.get("members")
+        known = self._servers
         for name, each in (members if isinstance(members, Mapping) else {}).items():
             if not isinstance(name, str) or not isinstance(each, Mapping):
                 continue
@@ -111,6 +119,40 @@ class Credentials:
             said = each.get("keys")
             texts = said if isinstance(said, list | tuple) else ()
             self.learn(name, [at for at in places if isinstance(at, str)], _keys_of(texts))
+        principals = body.get("principals")
+        for name, each in (principals if isinstance(principals, Mapping) else {}).items():
+            if isinstance(each, Mapping) and each.get("role") == "peer" and name not in known:
+                self._learn_newcomer(name, each.get("keys"))
+
+    def _learn_newcomer(self, name: object, digits: object) -> None:
+        """A node that has a key, and is no member that a status has named."""
+        keys = []
+        for each in digits if isinstance(digits, list | tuple) else ():
+            with suppress(ValueError, TypeError):
+                keys.append(bytes.fromhex(each))
+        keys = [key for key in keys if len(key) == KEY_BYTES]
+        if isinstance(name, str) and keys and len(self._servers) < NODES_MAX:
+            self._servers = {**self._servers, name: Server(tuple(keys), ())}
+
+    def worked(self, endpoint: str, form: "Form") -> None:
+        """A handshake there succeeded in this form."""
+        self._worked[canonical(endpoint)] = form
+
+    def secure(self, socket: Socket, endpoint: str) -> None:
+        """For a socket that is to be connected once, where others were before: in the form that
+        worked there, or at another port of the same node, or with the newest key."""
+        wanted = canonical(endpoint)
+        own = next((each.endpoints for each in self._servers.values() if wanted in each.endpoints),
+                   ())  # fmt: skip
+        found = [self._worked[each] for each in (wanted, *own) if each in self._worked]
+        keys = self.keys_at(endpoint)
+        form = found[0] if found else Form(keys[0]) if keys else PLAIN
+        if form.is_curve:
+            secure(socket, self.key, form.server_key)
+
+
+KeySource = Credentials | KeyFile | str | os.PathLike[str]
+"""A key, or the file that holds it; or all that another client has learned with it."""
 
 
 class Form(NamedTuple):
@@ -167,6 +209,8 @@ class Handshakes:
         """This form works: it is the first to be tried when the connection breaks."""
         works = self.form
         self._seen = {}
+        if self._credentials is not None:
+            self._credentials.worked(self._endpoint, works)
         self._forms = iter([*(each for each in self._order() if each != works), works])
 
     def failed(self, event: int, value: int) -> Failure | None:

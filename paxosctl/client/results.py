@@ -108,6 +108,15 @@ class SettingsResult(NamedTuple):
     epoch: int
 
 
+class RightsResult(NamedTuple):
+    """The answer to a change of the rights table. ``status``: a :class:`Status`; OK: ``version`` is
+    the new one, in force from ``slot`` on; CAS_MISS: ``version`` is the present one."""
+
+    status: int
+    version: int
+    slot: int
+
+
 _STATES: dict[int, str] = {
     Status.COMMITTED: "committed",
     Status.FENCED: "fenced",

@@ -340,7 +340,7 @@ class WatchSession:
     def _learn_keys(self, answer: AdminAnswer) -> None:
         credentials = self._transport.credentials
         if credentials is not None and self._link is not None and self._link.is_encrypted:
-            credentials.learn_status(answer.body)
+            credentials.learn_answer(answer.body)
 
     def _read(self, attempt: int) -> None:
         dialled = self._sub

@@ -1,6 +1,7 @@
 """audit --live: listen to a running cluster until a rule is broken, or somebody ends it."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -8,10 +9,12 @@ import click
 
 from paxosctl.audit.live_audit import LiveAudit
 from paxosctl.audit.live_sockets import LiveSockets, NobodyAnswersError, SeveralClustersError
+from paxosctl.auth.asking import known_of
 from paxosctl.cli.app import DiagnosedError, Settings
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import say
-from paxosctl.client.errors import UnreachableError
+from paxosctl.client.errors import ForbiddenError, UnreachableError
+from paxosd.core.effects import FORBIDDEN
 
 LAST_MS = 1500.0
 """So long what is under way is waited for at the end."""
@@ -21,7 +24,7 @@ def audit_live(settings: Settings, for_ms: int | None, every_ms: int) -> dict[st
     """Audit the members of --endpoints; what came out, in the form of an audit of files. Raises
     DiagnosedError if no endpoint answers, UsageError for those of several clusters."""
     audit = LiveAudit()
-    sockets = LiveSockets(audit, now_ms=_now_ms)
+    sockets = LiveSockets(audit, now_ms=_now_ms, secure=_secure(settings))
     try:
         try:
             sockets.open(settings.endpoints.split(","), settings.timeout_s)
@@ -43,6 +46,26 @@ def audit_live(settings: Settings, for_ms: int | None, every_ms: int) -> dict[st
         return audit.data()
     finally:
         sockets.close()
+
+
+def _secure(settings: Settings) -> Callable[[Any, str], None]:
+    """What sets the keys of a socket, once the nodes are known by theirs. Raises RefusedError for a
+    key whose holder may not listen."""
+    with settings.client() as client:
+        credentials = client.credentials
+        if credentials is None:
+            return lambda _socket, _endpoint: None
+        client.status()
+        known = known_of(client.rights())
+    who = known.table.named(known.asker)
+    if known.table.required and who is not None and not who.reads_all:
+        raise ForbiddenError(
+            FORBIDDEN,
+            f"{who.name} ({who.role}) may not listen to all that nodes publish: that is for who "
+            f"may read every key; an admin can change that: paxosctl auth set {who.name}",
+        )
+    secure: Callable[[Any, str], None] = credentials.secure
+    return secure
 
 
 def _listen(

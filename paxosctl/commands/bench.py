@@ -101,13 +101,19 @@ def watch_verb(settings: Settings, **options: Any) -> None:
         target = find_target(client)
         members = decode_status(client.status()).members
         events = [members[name].events for name, _ in target.members if name in members]
-        before = sample(target.members)
+        before = sample(target.members, target.credentials)
         endpoints = settings.endpoints.split(",")
         with progress("bench watch") as step:
             found = run_fan_out(
-                endpoints, events, load, timeout_ms / 1000, processes=processes, on_progress=step
+                endpoints,
+                events,
+                load,
+                timeout_ms / 1000,
+                credentials=client.credentials,
+                processes=processes,
+                on_progress=step,
             )
-        nodes = costs(before, sample(target.members))
+        nodes = costs(before, sample(target.members, target.credentials))
     view = fan_out_view(found, nodes)
     if plot is not None:
         plot.write_text(page("bench watch", view.notes, found.report), encoding="utf-8")
@@ -143,10 +149,10 @@ def _run(settings: Settings, load: Load, options: dict[str, Any]) -> None:
             )
             with progress(f"writing {load.keys:,} keys") as step:
                 _end(run_load(target, filling, timeout_ms, on_progress=step))
-        before = sample(target.members)
+        before = sample(target.members, target.credentials)
         with progress(f"bench {load.verb}") as step:
             report = run_load(target, load, timeout_ms, processes=processes, on_progress=step)
-        nodes = costs(before, sample(target.members))
+        nodes = costs(before, sample(target.members, target.credentials))
     view = view_of(report, nodes)
     if plot is not None:
         plot.write_text(page(f"bench {load.verb}", view.notes, report), encoding="utf-8")

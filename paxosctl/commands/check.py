@@ -49,7 +49,7 @@ def perf_verb(settings: Settings, size: str, duration: int, processes: int | Non
     timeout_ms = TIMEOUT_MS if settings.timeout is None else settings.timeout
     with settings.client() as client:
         target = find_target(client)
-        before = sample(target.members)
+        before = sample(target.members, target.credentials)
         with progress(f"check perf {size}") as step:
             report = run_load(
                 target,
@@ -58,7 +58,7 @@ def perf_verb(settings: Settings, size: str, duration: int, processes: int | Non
                 processes=processes or default_processes(load),
                 on_progress=step,
             )
-        nodes = costs(before, sample(target.members))
+        nodes = costs(before, sample(target.members, target.credentials))
         left = _clean_up(client)
     checks = judge(report)
     view = _view(size, report, checks, nodes)

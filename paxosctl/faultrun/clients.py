@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from paxosctl.client.client import Client
+from paxosctl.client.credentials import Credentials
 from paxosctl.client.errors import ClientError
 from paxosctl.faultrun.lockers import Locker
 from paxosctl.faultrun.plan import Workload
@@ -31,7 +32,12 @@ class Workers:
     """All clients of a run, and the history of what they saw."""
 
     def __init__(
-        self, endpoints: Sequence[str], workload: Workload, seed: int, prefix: bytes
+        self,
+        endpoints: Sequence[str],
+        workload: Workload,
+        seed: int,
+        prefix: bytes,
+        credentials: Credentials | None = None,
     ) -> None:
         """``endpoints``: each client begins with another one. ``prefix``: of all its keys."""
         self.history = History(now_us)
@@ -43,6 +49,7 @@ class Workers:
         self.seed = seed
         self.locks = LockRecords()
         self._endpoints = list(endpoints)
+        self._credentials = credentials
         self._over = threading.Event()
         self._keys = [b"%sk%04d" % (prefix, number) for number in range(workload.keys)]
         plain = [self._make_plain(place) for place in range(workload.clients)]
@@ -140,7 +147,7 @@ class Workers:
         """A client that begins with another endpoint than its neighbours."""
         turn = place % len(self._endpoints)
         endpoints = self._endpoints[turn:] + self._endpoints[:turn]
-        return Client(endpoints, timeout_s=timeout_ms / 1000)
+        return Client(endpoints, timeout_s=timeout_ms / 1000, key=self._credentials)
 
 
 class _PlainWorker(Worker):

@@ -96,7 +96,7 @@ def execute(client: Client, script: FaultScript, say: Say) -> Report:
     endpoints = [view.endpoint for view in views]
     timeline = Timeline(client, script, say)
     workload = _workload(script, views, lambda words: say(0.0, words))
-    workers = Workers(endpoints, workload, script.seed, prefix)
+    workers = Workers(endpoints, workload, script.seed, prefix, client.credentials)
     report = Report(workers.history, timeline.happened, [view.name for view in views])
     try:
         workers.start()

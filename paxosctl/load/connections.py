@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 import zmq
 
+from paxosctl.client.credentials import Credentials
 from paxosctl.client.errors import NotSubmittedError
 from paxosctl.client.own_sockets import Socket
 from paxosctl.client.reach import numeric
@@ -61,13 +62,14 @@ class Connection:
 
 
 class ConnectionPool:
-    """``timeout_s``: for the look-up of a node's name."""
+    """``timeout_s``: for the look-up of a node's name. ``credentials``: of a client that has talked
+    to the nodes before."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, credentials: Credentials | None = None) -> None:
         self._timeout_s = timeout_s
         # Before all sockets: select() takes descriptors below 1024 alone.
         self._epoll = select.epoll()
-        self._transport = Transport()
+        self._transport = Transport(credentials)
         self._by_fd: dict[int, Connection] = {}
         self._monitors: dict[int, tuple[Socket, str]] = {}
         self._addresses: dict[str, str] = {}
@@ -116,6 +118,8 @@ class ConnectionPool:
             self._read_monitor(monitor, endpoint)
         for topic in topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic)
+        if self._transport.credentials is not None:
+            self._transport.credentials.secure(socket, endpoint)
         socket.connect(address)
         made = Connection(self, socket, endpoint)
         fd = int(socket.getsockopt(zmq.FD))

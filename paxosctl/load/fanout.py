@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import NamedTuple
 
 from paxosctl.client.client import Client
+from paxosctl.client.credentials import Credentials
 from paxosctl.client.errors import ClientError, NotSubmittedError
 from paxosctl.client.future import Future
 from paxosctl.load.children import Progress, begin, children, collect, wait_ready
@@ -65,9 +66,16 @@ class _Part(NamedTuple):
 class _Writer(threading.Thread):
     """Puts at a rate until the time is over. Only this thread uses its client."""
 
-    def __init__(self, endpoints: Sequence[str], load: Load, timeout_s: float) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        load: Load,
+        timeout_s: float,
+        credentials: Credentials | None = None,
+    ) -> None:
         super().__init__(name="bench-writer", daemon=True)
         self._endpoints, self._load, self._timeout_s = endpoints, load, timeout_s
+        self._credentials = credentials
         self._begin_ns = 0
         self._acknowledged = 0
         self.error: ClientError | None = None
@@ -84,7 +92,9 @@ class _Writer(threading.Thread):
 
     def run(self) -> None:
         """The thread: puts what is due, then waits for all answers."""
-        with Client(list(self._endpoints), timeout_s=self._timeout_s) as client:
+        with Client(
+            list(self._endpoints), timeout_s=self._timeout_s, key=self._credentials
+        ) as client:
             try:
                 self._write(client)
             except ClientError as error:
@@ -118,10 +128,17 @@ class Subscribers:
     on. Raises NotSubmittedError if there are more than this process may have files open, or a node
     does not answer one."""
 
-    def __init__(self, events: Sequence[str], load: Load, timeout_s: float, place: int = 0) -> None:
+    def __init__(
+        self,
+        events: Sequence[str],
+        load: Load,
+        timeout_s: float,
+        place: int = 0,
+        credentials: Credentials | None = None,
+    ) -> None:
         make_room(load.connections)
         self._load = load
-        self._pool = ConnectionPool(timeout_s)
+        self._pool = ConnectionPool(timeout_s, credentials)
         try:
             for number in range(load.connections):
                 self._pool.subscribe(events[(place + number) % len(events)], TOPICS)
@@ -207,21 +224,23 @@ def run_fan_out(
     load: Load,
     timeout_s: float,
     *,
+    credentials: Credentials | None = None,
     processes: int = 1,
     on_progress: Progress = lambda _: None,
 ) -> FanOut:
     """Subscribe at the ``events`` endpoints, write by a client of ``endpoints``, and measure.
     Raises ClientError if it cannot begin."""
-    writer = _Writer(endpoints, load, timeout_s)
+    writer = _Writer(endpoints, load, timeout_s, credentials)
     if processes == 1:
-        subscribers = Subscribers(events, load, timeout_s)
+        subscribers = Subscribers(events, load, timeout_s, credentials=credentials)
         begin_ns = clock_ns()
         writer.start_at(begin_ns)
         acknowledged = lambda: writer.acknowledged  # noqa: E731 - what a child has a pipe for
         parts = [subscribers.run(begin_ns, acknowledged, lambda window: on_progress(window.count))]
     else:
         shares = [
-            (events, load.share(place, processes), timeout_s, place) for place in range(processes)
+            (events, load.share(place, processes), timeout_s, place, credentials)
+            for place in range(processes)
         ]
         with children(_work, shares) as pipes:
             wait_ready(pipes)
@@ -260,10 +279,14 @@ def _found(load: Load, writer: _Writer, parts: Sequence[_Part]) -> FanOut:
 
 
 def _work(
-    events: Sequence[str], load: Load, timeout_s: float, place: int
+    events: Sequence[str],
+    load: Load,
+    timeout_s: float,
+    place: int,
+    credentials: Credentials | None,
 ) -> Callable[[Pipe, int, Progress], _Part]:
     """One child's part."""
-    subscribers = Subscribers(events, load, timeout_s, place)
+    subscribers = Subscribers(events, load, timeout_s, place, credentials)
 
     def run(pipe: Pipe, begin_ns: int, on_progress: Progress) -> _Part:
         def acknowledged() -> int | None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from paxosctl.client.credentials import Credentials
 from paxosctl.client.errors import NotSubmittedError, RefusedError
 from paxosctl.load.backoff import Backoff
 from paxosctl.load.connections import Connection, ConnectionPool, make_room
@@ -54,12 +55,14 @@ _INT_ONLY = {int}
 
 class Target(NamedTuple):
     """Where a load goes: puts to the leader, gets to ``readers`` in turn. ``limits``: those of the
-    leader. ``members``: the client endpoints of those that the leader hears, by name."""
+    leader. ``members``: the client endpoints of those that the leader hears, by name.
+    ``credentials``: of the client that has found them."""
 
     leader: str
     readers: tuple[str, ...]
     limits: Limits
     members: tuple[tuple[str, str], ...] = ()
+    credentials: Credentials | None = None
 
     @classmethod
     def of(cls, leader: str, limits: Limits | None = None) -> "Target":
@@ -112,7 +115,7 @@ class Generator:
         """The same of those that are sent again, under the same id."""
         self._next_id = 1
         make_room(load.connections * (2 if load.writes and self._has_readers else 1))
-        self._pool = ConnectionPool(timeout_ms / 1000)
+        self._pool = ConnectionPool(timeout_ms / 1000, target.credentials)
         try:
             self._connect()
         except NotSubmittedError:

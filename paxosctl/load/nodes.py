@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from paxosctl.client.client import Client
+from paxosctl.client.credentials import Credentials
 from paxosctl.client.errors import ClientError
 from paxosd.core.status import NodeStatus
 from paxosd.wire.status import decode_status
@@ -38,12 +39,12 @@ Sample = Mapping[str, NodeStatus | str]
 """Node → its status, or why there is none."""
 
 
-def sample(members: Iterable[tuple[str, str]]) -> Sample:
+def sample(members: Iterable[tuple[str, str]], credentials: Credentials | None = None) -> Sample:
     """The status of each member now; ``members``: their names and client endpoints."""
     found: dict[str, NodeStatus | str] = {}
     for name, endpoint in members:
         try:
-            with Client([endpoint], timeout_s=ANSWER_S) as client:
+            with Client([endpoint], timeout_s=ANSWER_S, key=credentials) as client:
                 found[name] = decode_status(client.status(endpoint))
         except ClientError as error:
             found[name] = str(error)

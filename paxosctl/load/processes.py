@@ -34,7 +34,8 @@ def find_target(client: Client, *, stale: bool = False) -> Target:
     members |= {name: each.client for name, each in status.peers.items() if each.reachable}
     readers = list(members.values()) if stale else [leader]
     limits = ClusterInfo.of_status(status).limits
-    return Target(leader, tuple(readers), limits, tuple(sorted(members.items())))
+    places = tuple(sorted(members.items()))
+    return Target(leader, tuple(readers), limits, places, client.credentials)
 
 
 def limits_at(client: Client, leader: str) -> Limits:

@@ -18,6 +18,7 @@ from paxosctl.cli.health import may_vote
 from paxosctl.cli.public_names import identity_text
 from paxosctl.cli.survey import DOWN_MS, NodeView, leader_of, statuses_of, survey
 from paxosctl.client.client import Client
+from paxosctl.client.credentials import Credentials
 from paxosctl.client.errors import ClientError, RefusedError
 from paxosctl.member.plan import Findings
 from paxosd.core.client.calls import ClientOptions
@@ -179,18 +180,25 @@ class Newcomer:
         return found
 
 
-def interview(present: Present, name: str, member: Member, *, timeout_s: float) -> Newcomer:
+def interview(
+    present: Present,
+    name: str,
+    member: Member,
+    *,
+    timeout_s: float,
+    credentials: Credentials | None = None,
+) -> Newcomer:
     """Ask the newcomer for its status, and compare its clock with the leader's."""
     found = Newcomer(name, member)
     try:
-        found.status, skew_ms = _ask(member.client, timeout_s)
+        found.status, skew_ms = _ask(member.client, timeout_s, credentials)
     except ClientError as error:
         found.why = str(error)
         return found
     leader = present.leader
     if leader is not None and leader.leader_client:
         try:
-            _, leaders_ms = _ask(leader.leader_client, timeout_s)
+            _, leaders_ms = _ask(leader.leader_client, timeout_s, credentials)
         except ClientError:
             leaders_ms = 0.0  # then this machine's clock takes its place
         skew_ms -= leaders_ms
@@ -198,10 +206,13 @@ def interview(present: Present, name: str, member: Member, *, timeout_s: float) 
     return found
 
 
-def _ask(endpoint: str, timeout_s: float) -> tuple[NodeStatus, float]:
+def _ask(
+    endpoint: str, timeout_s: float, credentials: Credentials | None
+) -> tuple[NodeStatus, float]:
     """A node's status, and how many ms its clock is ahead of this machine's."""
     options = ClientOptions(unreachable_ms=int(timeout_s * 500))
-    with Client([endpoint], timeout_s=min(timeout_s, INTERVIEW_S), options=options) as client:
+    timeout_s = min(timeout_s, INTERVIEW_S)
+    with Client([endpoint], timeout_s=timeout_s, options=options, key=credentials) as client:
         client.status(endpoint)  # now it is connected: the next answer takes one round trip
         before_ns = time.time_ns()
         status = decode_status(client.status(endpoint))

@@ -7,7 +7,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,7 +17,7 @@ from paxosctl.cli.app import Settings, negative, verb
 from paxosctl.cli.render import View
 from paxosctl.cli.tables import explain
 from paxosctl.client.client import Client
-from paxosctl.client.errors import for_the_leader
+from paxosctl.client.errors import ClientError, for_the_leader
 from paxosctl.member.change import Progress, StepError, Steps
 from paxosctl.member.plan import Contact, Findings, Plan, PlanError, differences, known, plan
 from paxosctl.member.probe import Newcomer, interview, look, try_links
@@ -85,7 +85,13 @@ class ChangeSession:
         None: where the membership says."""
         member = known(self.membership, name) if contact is None else Member(*contact)
         timeout_s = self._settings.timeout_s
-        newcomer = interview(self.present, name, member, timeout_s=timeout_s)
+        credentials = self._client.credentials
+        if credentials is not None:
+            with suppress(ClientError):  # an older node has no such table
+                self._client.rights()  # by which the key of a node is known that is no member yet
+        newcomer = interview(
+            self.present, name, member, timeout_s=timeout_s, credentials=credentials
+        )
         try_links(self._client, self.present, newcomer)
         return newcomer
 
