@@ -23,6 +23,7 @@ from paxosctl.client.errors import (
     NO_SNAPSHOT,
     WORKS,
     ClientError,
+    HandshakeError,
     NotAcquiredError,
     NotSubmittedError,
     OutcomeUnknownError,
@@ -428,8 +429,10 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
         "busy": "the leader is busy",
         "stopping": "the node is stopping",
     }
-    if not isinstance(error, NotSubmittedError) or isinstance(error, NotAcquiredError):
-        return str(error)  # that a lock was not had says all: there was no command to submit
+    if not isinstance(error, NotSubmittedError) or isinstance(
+        error, NotAcquiredError | HandshakeError
+    ):
+        return str(error)  # that says all: there was no command to submit, or it is of no use
     if error.code == FENCED:
         return f"{error}; safe to try again"  # it was submitted, and then ruled out
     cause = causes.get(error.code, str(error))

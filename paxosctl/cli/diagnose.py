@@ -26,7 +26,7 @@ from paxosctl.client.errors import (
     RefusedError,
 )
 from paxosctl.client.reach import open_tcp
-from paxosd.core.client.endpoints import EndpointState
+from paxosd.core.client.endpoints import HANDSHAKE_REFUSED, EndpointState
 from paxosd.core.effects import BUSY
 from paxosd.core.status import NodeStatus
 from paxosd.host.wording import lasted, listed
@@ -70,7 +70,9 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         answer = answers.get(name)
         silent = answer is None or isinstance(answer.error, NotSubmittedError)
         unresolved = trouble.message.startswith(UNRESOLVED)
-        if answer is None or unresolved or (silent and trouble.state is not EndpointState.UP):
+        if trouble.code in HANDSHAKE_REFUSED:
+            lines.append((name, trouble.message))
+        elif answer is None or unresolved or (silent and trouble.state is not EndpointState.UP):
             left_s = min(TCP_S, until_s - time.monotonic())
             lines.append((name, unreachable_words(name, trouble.message, left_s)))
         else:
