@@ -14,6 +14,7 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
+from paxosd.core.admin_verbs import ADMIN_VERBS
 from paxosd.core.commands import Batch, Reign
 from paxosd.core.effects import COMPACTED, NOT_LEADER
 from paxosd.core.membership import Member, Membership
@@ -38,7 +39,9 @@ from paxosd.faults.plan import FaultPlan
 from paxosd.net.key_files import key_text
 from paxosd.net.probe import Probes
 from paxosd.replica.admin import Admin, AdminPorts
+from paxosd.replica.authority import Authority
 from paxosd.replica.log_server import serve_history
+from paxosd.replica.permissions import Permissions
 from paxosd.replica.watch_publisher import EventPublisher
 from paxosd.wire import WireError, decode_entry, decode_request, encode_client
 from paxosd.wire.entry import EntryLimits
@@ -85,7 +88,8 @@ class FakeDaemon:
     ``follows``: another one, of whose cluster this is a node, and with whose state; a member from
     the start if ``member``. ``message_bytes_max``: a larger message ends the connection.
 
-    ``key``: its KeyFile; then ``admits`` has the public keys that may connect to it, by socket."""
+    ``key``: its KeyFile; then ``admits`` has the public keys that may connect to it, by socket, and
+    ``trusted`` the admins of its trust file."""
 
     def __init__(
         self,
@@ -102,6 +106,8 @@ class FakeDaemon:
         self.name = name
         self.key = key
         self.admits = {"client": set(), "events": set()}
+        self.trusted = {}
+        self._asker = b""
         self.silent = False
         self.silent_writes = False
         self.deaf_writes = False
@@ -198,6 +204,7 @@ class FakeDaemon:
                 crash=self.crashed.set,
                 transfer=lambda name: self.transfer(name),  # noqa: PLW0108 - a test replaces it
                 probes=Probes(),
+                rights=lambda key: self.permissions.shown_to(key),  # noqa: PLW0108 - of each moment
                 log_level=lambda *given: {"node": self.name, **level.change(*given)},
             )
         )
@@ -237,8 +244,10 @@ class FakeDaemon:
         while not self._stop.is_set():
             ready = dict(poller.poll(20))
             if self.router in ready:
-                client, frame = self.router.recv_multipart()
-                self._receive(client, frame)
+                client, frame = self.router.recv_multipart(copy=False)
+                text = frame.get("User-Id") if self.key is not None else ""
+                key = z85.decode(text.encode()) if text else b""
+                self._receive(client.bytes, frame.bytes, key)
             if self.events in ready:
                 notice = self.events.recv()
                 self.publisher.on_subscription(notice[0] == 1, notice[1:], self._now_ms())
@@ -247,7 +256,7 @@ class FakeDaemon:
                 self.publisher.publish_members(self._news.popleft())
             self.machine.advance_checksum(self.sum_keys)
 
-    def _receive(self, client, frame):
+    def _receive(self, client, frame, key):
         try:
             request = decode_request(frame, "test")
         except WireError as error:
@@ -256,13 +265,41 @@ class FakeDaemon:
         if self.silent:
             return
         if request is not None:
+            self._asker = key
             answer = self._answer(request)
         if answer is not None:
             self.router.send_multipart([client, encode_client(answer, "test")])
 
-    def _answer(self, request):
+    @property
+    def permissions(self):
+        """By the trust file, ``trusted``, and the rights table as they are now."""
+        peers = {name: keys[0] for name, keys in self.keys.items()}
+        authority = Authority(peers, self.trusted)
+        authority.use(self.machine.rights)
+        return Permissions(self.machine, authority, lambda: 0)
+
+    def _refusal(self, request, key):
+        """By the rights of who asks."""
+        permissions = self.permissions
         if isinstance(request, AdminRequest):
-            return self.admin.handle(request)
+            return permissions.verb_refusal(key, ADMIN_VERBS.get(request.verb))
+        if isinstance(request, HistoryRequest):
+            return permissions.history_refusal(key, request.start, request.end)
+        if isinstance(request, ReadRequest):
+            return permissions.read_refusal(key, request.queries)
+        try:
+            entry = decode_entry(request.entry, EntryLimits.of(self.machine.settings))
+        except WireError:
+            return None
+        return permissions.entry_refusal(key, entry, leading=True)
+
+    def _answer(self, request):
+        key = self._asker
+        refusal = self._refusal(request, key)
+        if refusal is not None:
+            return RefusalAnswer(request.request_id, refusal.code, refusal.message, "", "", 0)
+        if isinstance(request, AdminRequest):
+            return self.admin.handle(request, key)
         if isinstance(request, HistoryRequest):
             return serve_history(request, self.machine, self.batches.__getitem__)
         linearizable = isinstance(request, WriteRequest) or request.mode == 0
@@ -277,6 +314,7 @@ class FakeDaemon:
             entry = decode_entry(request.entry, EntryLimits.of(self.machine.settings))
         except WireError as error:
             return RefusalAnswer(request.request_id, "invalid", str(error), "", "", 0)
+        entry, _ = self.permissions.named(key, entry, request.entry)
         self.writes.append(entry)
         if self.deaf_writes:
             return None

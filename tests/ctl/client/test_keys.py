@@ -15,6 +15,12 @@ def node_key(name="n1"):
     return make_key(name, "peer", "test")
 
 
+def admit_at(daemon, key):
+    daemon.admits["client"].add(key.public_key)
+    daemon.admits["events"].add(key.public_key)
+    daemon.trusted[key.name] = key.public_key
+
+
 def client_key(*daemons, name="app1", admit=True, keys=None):
     servers = {
         each.name: ServerKey(each.endpoint, (keys or {}).get(each.name, each.key.public_key))
@@ -23,8 +29,7 @@ def client_key(*daemons, name="app1", admit=True, keys=None):
     made = make_key(name, "client", "test", servers)
     if admit:
         for each in daemons:
-            each.admits["client"].add(made.public_key)
-            each.admits["events"].add(made.public_key)
+            admit_at(each, made)
     return made
 
 
@@ -62,7 +67,7 @@ class TestLetIn:
     def test_it_learns_the_keys_of_the_other_nodes(self, dress, keyed):
         with FakeDaemon("n2", follows=keyed, key=node_key("n2")) as other:
             key = client_key(keyed)
-            other.admits["client"].add(key.public_key)
+            admit_at(other, key)
             with dress([keyed.endpoint], key=key, timeout_s=30.0) as client:
                 client.status()
                 keyed.refusal, keyed.hint = "not_leader", other.endpoint
@@ -83,7 +88,7 @@ class TestLetIn:
         with dress([keyed.endpoint], key=key) as client:
             with pytest.raises(HandshakeError):
                 client.put(b"a", b"1")
-            keyed.admits["client"].add(key.public_key)
+            admit_at(keyed, key)
             client.timeout_s = 30.0
             while True:
                 try:
@@ -224,8 +229,8 @@ class TestSwitchingOver:
             with dress(key=own, timeout_s=30.0) as client:
                 client.put(b"a", b"1")
                 plain.stop()
-                with FakeDaemon(key=key, port=port) as keyed:
-                    keyed.admits["client"].add(own.public_key)
+                with FakeDaemon(follows=plain, key=key, port=port) as keyed:
+                    admit_at(keyed, own)
                     assert client.put(b"a", b"2")
 
 
