@@ -188,7 +188,12 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         for package in ("paxosd", "paxosctl"):
             compileall.compile_dir(ROOT / package, quiet=2)
-    for name in ("PAXOSCTL_ENDPOINTS", "PAXOSCTL_CONTEXT", "PAXOSCTL_CLIENT_NAME"):
+    for name in (
+        "PAXOSCTL_ENDPOINTS",
+        "PAXOSCTL_CONTEXT",
+        "PAXOSCTL_KEY_FILE",
+        "PAXOSCTL_CLIENT_NAME",
+    ):
         os.environ.pop(name, None)
     os.environ["PAXOSCTL_CONFIG"] = os.devnull + "/none"  # no contexts of whoever runs this
     # A shell's background job ignores the one, what runs under nohup the other; and so would each

@@ -12,8 +12,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from paxosctl.cli.colour import CHOICES, choose
+from paxosctl.cli.params import ClientName, ContextName, EndpointList
 from paxosctl.cli.render import FORMATS, View, emit, to_json
-from paxosctl.cli.streams import read_all, say, say_json
+from paxosctl.cli.streams import StreamError, read_all, say, say_json
 from paxosctl.cli.tables import explain
 from paxosctl.cli.target import NOTHING, Asked, Target, target_of
 from paxosctl.client.errors import (
@@ -32,7 +33,6 @@ from paxosctl.client.errors import (
 from paxosd.core.effects import COMPACTED
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import WHOLE_MAX, parse_whole
-from paxosd.net.endpoints import checked_endpoints
 
 TIMEOUT_MS = 5000
 UNREACHABLE_MS = 1000
@@ -101,20 +101,6 @@ class Whole(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-class EndpointList(click.ParamType[str]):
-    """Endpoints with commas between them, each one checked."""
-
-    name = "endpoints"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The same text without blanks."""
-        names = [name.strip() for name in value.split(",") if name.strip()]
-        try:
-            return ",".join(checked_endpoints(names))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 @dataclass(slots=True)
 class Settings:
     """The global options."""
@@ -130,6 +116,8 @@ class Settings:
     """None: not given."""
     quiet: bool = False
     """No progress on standard error."""
+    allow_plain: bool = False
+    """Talk to nodes that take no keys without one."""
     _target: Target | None = None
 
     @property
@@ -151,12 +139,16 @@ class Settings:
         return self.target.endpoints
 
     def ask_for(self, name: str, value: str, *, in_environment: bool = False) -> None:
-        """``name``: "endpoints" or "context"; what comes later counts."""
+        """``name``: "endpoints", "context" or "key_file"; what comes later counts."""
         if in_environment:
             self.environment = self.environment._replace(**{name: value})
         else:
             self.flags = self.flags._replace(**{name: value})
         self._target = None
+
+    def turn_to(self, endpoints: str) -> None:
+        """Go to these endpoints of the same cluster from now on."""
+        self._target = self.target._replace(endpoints=endpoints)
 
     @property
     def timeout_s(self) -> float:
@@ -176,16 +168,28 @@ class Settings:
                 raise DiagnosedError(error, diagnose(client, error)) from error
 
     def open_client(self) -> AbstractContextManager[Any]:
-        """The client alone."""
+        """The client alone. Raises as ``target``, and StreamError for a file of a key that cannot
+        be used."""
         from paxosctl.client.client import Client  # noqa: PLC0415 -- not for --help
         from paxosctl.client.own_name import own_name  # noqa: PLC0415 -- not for --help
         from paxosd.core.client.calls import ClientOptions  # noqa: PLC0415 -- not for --help
+        from paxosd.net.key_files import KeyFileError  # noqa: PLC0415 -- not for --help
 
         patience_ms = UNREACHABLE_MS if self.timeout is None else None
         options = ClientOptions(unreachable_ms=patience_ms)
         name = own_name(_verb_words()) if self.client_name is None else self.client_name
         endpoints = self.endpoints.split(",")
-        return Client(endpoints, timeout_s=self.timeout_s, options=options, name=name)
+        try:
+            return Client(
+                endpoints,
+                timeout_s=self.timeout_s,
+                options=options,
+                name=name,
+                key=self.target.key_file,
+                allow_plain=self.allow_plain,
+            )
+        except KeyFileError as error:
+            raise StreamError(str(error)) from None
 
     @contextmanager
     def quick_client(self) -> Iterator[tuple[Any, float]]:
@@ -208,34 +212,6 @@ def _verb_words() -> str:
         words.append(context.info_name or "")
         context = context.parent
     return " ".join(["paxosctl", *reversed(words)])
-
-
-class ContextName(click.ParamType[str]):
-    """The name of a context; whether there is one is looked up where a cluster is asked."""
-
-    name = "name"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[Any]:
-        """The names that there are."""
-        from paxosctl.cli.complete import contexts  # noqa: PLC0415 -- only for a shell that asks
-
-        return contexts(ctx, param, incomplete)
-
-
-class ClientName(click.ParamType[str]):
-    """What a client calls itself; "" is no name."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The same text."""
-        from paxosctl.client.own_name import name_fault  # noqa: PLC0415 -- not for --help
-
-        if fault := name_fault(str(value)):
-            self.fail(fault, param, ctx)
-        return str(value)
 
 
 class DiagnosedError(Exception):
@@ -291,7 +267,7 @@ def _colour(ctx: click.Context, _param: click.Parameter, value: str | None) -> N
 
 
 def global_options(command: F, *, in_environment: bool = False, with_output: bool = True) -> F:
-    """--endpoints, --context, -o, --timeout, --color, --client-name and --quiet, kept in
+    """Those of the cluster, -o, --timeout, --color, --client-name and --quiet, kept in
     :class:`Settings`. ``in_environment``: for the group of all verbs: variables stand for some of
     them. ``with_output``: False for a verb whose own -o is a file; the format of its answer is then
     chosen in front of it."""
@@ -345,6 +321,22 @@ def global_options(command: F, *, in_environment: bool = False, with_output: boo
 def _cluster_options(variable: Callable[[str], str | None]) -> list[Callable[[Any], Any]]:
     """``variable``: the same name, if the environment counts."""
     return [
+        _option(
+            "--allow-plain",
+            is_flag=True,
+            flag_value=True,
+            default=None,
+            help="With a key: talk to nodes that take none, too, while they switch over.",
+        ),
+        _option(
+            "--key-file",
+            type=click.Path(),
+            metavar="FILE",
+            envvar=variable("PAXOSCTL_KEY_FILE"),
+            help="Your key, of a cluster that has keys (env PAXOSCTL_KEY_FILE).  "
+            "[default: that of the context]",
+            callback=_ask,
+        ),
         _option(
             "--context",
             type=ContextName(),

@@ -2,13 +2,14 @@
 
 From the strongest to the weakest:
 
-    1. flags          --endpoints, then --context
-    2. environment    PAXOSCTL_ENDPOINTS, then PAXOSCTL_CONTEXT
+    1. flags          --endpoints, then --context, then the servers of --key-file
+    2. environment    PAXOSCTL_ENDPOINTS, then PAXOSCTL_CONTEXT, then PAXOSCTL_KEY_FILE
     3. the context in use (`paxosctl context use`)
     4. paxosd dev on this machine
 
-The first of them that says anything decides alone: a key of one cluster is never taken to the
-endpoints of another. Where one of them says both, the endpoints are those, the key the context's.
+The first of them that says anything decides alone which endpoints. Where one of them says both, the
+endpoints are those, the key the context's. The key is that of --key-file; else that of the context,
+if a flag names it; else that of PAXOSCTL_KEY_FILE, else that of the context.
 """
 
 from pathlib import Path
@@ -25,6 +26,7 @@ class Asked(NamedTuple):
 
     endpoints: str | None = None
     context: str | None = None
+    key_file: str | None = None
 
 
 NOTHING = Asked()
@@ -33,13 +35,15 @@ NOTHING = Asked()
 class Target(NamedTuple):
     """``endpoints``: with commas between them. ``source``: FLAG, ENVIRONMENT, CONTEXT (the one in
     use) or DEFAULT. ``named``: whether the endpoints were named, and not those of the context.
-    ``context``: "" where none has a part in it."""
+    ``context``: "" where none has a part in it. ``key_named``: whether the key is not the
+    context's."""
 
     endpoints: str
     source: str
     context: str = ""
     key_file: Path | None = None
     named: bool = False
+    key_named: bool = False
 
     @property
     def origin(self) -> str:
@@ -59,26 +63,54 @@ class Target(NamedTuple):
     def option(self) -> str:
         """What to add to a command so that it goes to the same cluster from anywhere, after a
         blank; "" for that of paxosd dev."""
+        key = f" --key-file {self.key_file}" if self.key_named else ""
         if self.context:
             more = f" --endpoints {self.endpoints}" if self.named else ""
-            return f" --context {self.context}{more}"
-        return "" if self.endpoints == DEFAULT_ENDPOINTS else f" --endpoints {self.endpoints}"
+            return f" --context {self.context}{more}{key}"
+        if self.endpoints == DEFAULT_ENDPOINTS:
+            return key
+        return f" --endpoints {self.endpoints}{key}"
 
 
 def target_of(flags: Asked, environment: Asked) -> Target:
-    """The cluster to go to. Raises UsageError for a context that does not exist, StreamError and
-    PermissionError if the file of the contexts cannot be used."""
+    """The cluster to go to, and the key to show there. Raises UsageError for a context that does
+    not exist, StreamError and PermissionError if the file of the contexts, or that of a key whose
+    servers are wanted, cannot be used."""
+    target = _place_of(flags, environment)
+    named = flags.key_file
+    if named is None and not (target.source == FLAG and target.key_file):
+        named = environment.key_file
+    if named is None:
+        return target
+    return target._replace(key_file=Path(named).absolute(), key_named=True)
+
+
+def _place_of(flags: Asked, environment: Asked) -> Target:
     for source, asked in ((FLAG, flags), (ENVIRONMENT, environment)):
         if asked.context is not None:
             return _of_context(asked.context, source, asked.endpoints)
         if asked.endpoints is not None:
             return Target(asked.endpoints, source, named=True)
+        if asked.key_file is not None:
+            return Target(_servers_of(Path(asked.key_file)), source, named=True)
     from paxosctl.cli.contexts import Contexts  # noqa: PLC0415 -- most clusters are named
 
     current = Contexts.load().current
     if current:
         return _of_context(current, CONTEXT, None)
     return Target(DEFAULT_ENDPOINTS, DEFAULT)
+
+
+def _servers_of(path: Path) -> str:
+    """The endpoints that a key file has."""
+    from paxosctl.cli.streams import StreamError  # noqa: PLC0415 -- most keys come with endpoints
+    from paxosd.net.key_files import KeyFileError, read_key_file  # noqa: PLC0415 -- the same
+
+    try:
+        key = read_key_file(path)
+    except KeyFileError as error:
+        raise StreamError(str(error)) from None
+    return ",".join([each.endpoint for each in key.servers.values()]) or DEFAULT_ENDPOINTS
 
 
 def _of_context(name: str, source: str, endpoints: str | None) -> Target:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from paxosctl.cli.app import (
-    EndpointList,
     Group,
     Settings,
     Whole,
@@ -17,6 +16,7 @@ from paxosctl.cli.app import (
     negative,
     verb,
 )
+from paxosctl.cli.params import EndpointList
 from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.client.errors import RefusedError

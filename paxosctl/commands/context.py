@@ -11,7 +11,7 @@ from paxosctl.cli.app import Group, Settings, negative, verb
 from paxosctl.cli.complete import contexts as context_names
 from paxosctl.cli.contexts import NAME, NAME_WORDS, Context, Contexts, changing
 from paxosctl.cli.render import View
-from paxosctl.cli.target import FLAG, Target, target_of
+from paxosctl.cli.target import FLAG, NOTHING, Target, target_of
 
 
 @click.group("context", cls=Group)
@@ -19,9 +19,9 @@ def context_verb() -> None:
     """Clusters by names of your own: endpoints, and the file of your key.
 
     They are kept in PAXOSCTL_CONFIG, else in paxosctl/contexts.toml in XDG_CONFIG_HOME (~/.config).
-    What counts, from the strongest: --endpoints, --context, PAXOSCTL_ENDPOINTS, PAXOSCTL_CONTEXT,
-    the context in use, and else a cluster of paxosd dev on this machine. `context show` says which
-    one it is, and why.
+    What counts, from the strongest: --endpoints, --context, the servers of --key-file, then
+    PAXOSCTL_ENDPOINTS, PAXOSCTL_CONTEXT, PAXOSCTL_KEY_FILE, the context in use, and else a cluster
+    of paxosd dev on this machine. `context show` says which one it is, and why.
     """
 
 
@@ -41,19 +41,16 @@ def _existing(name: str = "name", **given: Any) -> Callable[[Any], Any]:
 
 @verb("add")
 @click.argument("name", type=_Name())
-@click.option(
-    "--key-file",
-    type=click.Path(path_type=Path),
-    help="The file of the key to show there; it is kept with the context.",
-)
 @click.option("--use", is_flag=True, help="Use it from now on, as `context use` does.")
 @click.option("--force", is_flag=True, help="Replace a context of this name.")
-def add_verb(settings: Settings, name: str, key_file: Path | None, use: bool, force: bool) -> None:
-    """Add the context NAME: give its --endpoints. Exit code 1 if there is one of that name."""
+def add_verb(settings: Settings, name: str, use: bool, force: bool) -> None:
+    """Add the context NAME: give its --endpoints, and --key-file if the cluster has keys. Exit code
+    1 if there is one of that name."""
     given = settings.flags.endpoints
     if given is None:
         raise click.UsageError("give the client endpoints of the cluster: --endpoints …")
-    path = None if key_file is None else Path(os.path.abspath(key_file.expanduser()))
+    key_file = settings.flags.key_file
+    path = None if key_file is None else Path(os.path.abspath(Path(key_file).expanduser()))
     with changing() as contexts:
         if name in contexts.named and not force:
             negative(f"there is a context {name} already: use another name, or --force")
@@ -83,8 +80,10 @@ def use_verb(settings: Settings, name: str | None, nothing: bool) -> None:
         settings.show(View(data=data, plain=b"", text="no context is in use"))
         return
     text = f"context {name} is in use: {', '.join(contexts.named[name].endpoints)}"
-    if settings.environment != (None, None):
-        variable = "PAXOSCTL_ENDPOINTS" if settings.environment.endpoints else "PAXOSCTL_CONTEXT"
+    if settings.environment != NOTHING:
+        said = settings.environment
+        variable = "PAXOSCTL_CONTEXT" if said.context else "PAXOSCTL_KEY_FILE"
+        variable = "PAXOSCTL_ENDPOINTS" if said.endpoints else variable
         text += f"\nbut {variable} is set in this shell, and counts more: unset {variable}"
     _show(settings, name, contexts.named[name], contexts, text)
 

@@ -5,7 +5,8 @@ from typing import Any
 import click
 
 from paxosctl.cli import complete
-from paxosctl.cli.app import Duration, EndpointList, Settings, verb
+from paxosctl.cli.app import Duration, Settings, verb
+from paxosctl.cli.params import EndpointList
 from paxosctl.cli.public_names import log_fields
 from paxosctl.cli.render import View
 from paxosd.host.log_levels import LEVELS
@@ -33,7 +34,7 @@ def log_level_verb(
     level here, or restart the node.
     """
     if endpoint is not None:
-        settings.ask_for("endpoints", endpoint)
+        settings.turn_to(endpoint)
     args: dict[str, Any] = {} if level is None else {"level": level, "for_ms": for_ms}
     with settings.client() as client:
         answer = client.admin("log_level", args)

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from paxosctl.cli import complete
-from paxosctl.cli.app import EndpointList, Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.app import Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.params import EndpointList
 from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.streams import StreamError, is_terminal, say, write_bytes
