@@ -6,12 +6,20 @@ make ── table → next table ──► change_rights ── another was fast
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from paxosctl.cli.survey import ask_all
 from paxosctl.client.client import Client
-from paxosctl.client.errors import ClientError, NotSubmittedError, OutcomeUnknownError, RefusedError
+from paxosctl.client.errors import (
+    ClientError,
+    ForbiddenError,
+    NotSubmittedError,
+    OutcomeUnknownError,
+    RefusedError,
+)
 from paxosd.core.commands import Status
+from paxosd.core.effects import FORBIDDEN
 from paxosd.core.rights import ADMIN, OPERATOR, RightsError, RightsTable
 
 TRIES_MAX = 5
@@ -60,7 +68,10 @@ def known_of(body: Mapping[str, Any]) -> Known:
     said = dict(body)
     asker = said.pop("asker", None) or {}
     try:
-        table = RightsTable.from_json(json.dumps(said).encode() if said["version"] else b"")
+        # Who sees itself alone is shown no admin, without whom rights could not be required.
+        required = said["required"] is True
+        text = json.dumps({**said, "required": False}).encode()
+        table = replace(RightsTable.from_json(text if said["version"] else b""), required=required)
         own = str(asker.get("name", "")), str(asker.get("role", ""))
     except (KeyError, TypeError, AttributeError, RightsError) as error:
         words = f"a node answers with a rights table that this program does not know: {error}"
@@ -72,6 +83,10 @@ def make(client: Client, how: Make) -> Made:
     """Carry a change out. ``how`` raises what it has to say against it. Where it changes nothing,
     nothing is submitted. Raises ClientError."""
     known = read(client)
+    if not known.is_whole:
+        raise ForbiddenError(
+            FORBIDDEN, f"{known.asker} ({known.role}) may not change the rights here: an admin may"
+        )
     for _ in range(TRIES_MAX):
         before = known.table
         after = how(before)

@@ -97,6 +97,8 @@ SAME = {
     "explain leader": "explain slot", "log tail": "log timeline",
     "context use": "context add", "context rename": "context add",
     "context remove": "context add",
+    "auth new": "auth init", "auth rotate": "auth init", "auth revoke": "auth init",
+    "auth set": "auth init", "auth require": "auth init",
 }  # fmt: skip
 
 

@@ -40,6 +40,15 @@ LEAVES = {
     "leader": ([], None, 0),
     "hash": ([], None, 0),
     "doctor": (None, [], 1),  # there is a fault rule
+    "auth init": (None, [], 77),  # without a key
+    "auth new": (None, ["app1", "-o", "-"], 77),  # the same
+    "auth list": ([], None, 0),
+    "auth show": (None, ["nobody"], 1),
+    "auth rotate": (None, ["nobody"], 1),
+    "auth revoke": (None, ["nobody"], 1),
+    "auth set": (None, ["nobody", "--read", "a/"], 1),
+    "auth require": (None, ["on"], 1),  # there is no admin
+    "auth can-i": (["put", "k"], ["put", "k", "--as", "nobody"], 1),
     "member list": ([], None, 0),
     "member add": (["n4", *NEW_MEMBER], ["n1", *NEW_MEMBER], 2),
     "member config": (["n1"], ["n7"], 2),
@@ -111,6 +120,7 @@ NEEDS_NO_CLUSTER = {
     "check history", "backup list", "backup verify", "snapshot salvage",
     "import",  # of a file without keys, as here
     "completion",
+    "auth init",  # without a key
     *(verb for verb in LEAVES if verb.startswith(("context ", "log ", "explain ", "why-slow"))),
     *(verb for verb in LEAVES if verb.startswith("trace ")),
 }  # fmt: skip
