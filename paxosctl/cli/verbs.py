@@ -53,6 +53,10 @@ VERBS = {
     "health": Verb("cluster", "Make a write that leaves no data: exit code 0 only if it commits."),
     "leader": Verb("cluster", "Print the name and client endpoint of the leader."),
     "hash": Verb("cluster", "Compare the state of all members, as of one slot."),
+    "top": Verb(
+        "top",
+        "Watch the cluster live: nodes, roles, ballots, slots, writes, fsync, faults, events.",
+    ),
     "doctor": Verb(
         "doctor",
         "Find what is wrong with this machine and this cluster, each with its remedy.",

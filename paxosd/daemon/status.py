@@ -204,6 +204,7 @@ class StatusReport:
             **self._bus.counters,
             "turns": turns,
             "requests": service.requests,
+            **{f"requests.{kind}": count for kind, count in service.kinds.items()},
             "refused": service.refused,
             "passed_on": self._replica.forwarding.passed_on,
             "log_lines_dropped": lines_dropped,

@@ -246,6 +246,7 @@ def _cluster(ctl, daemons):
     ctl("status", "--cluster", schema="status --cluster")
     ctl("leader")
     ctl("health")
+    assert ctl("top", "--once", "--interval", "300ms")["leader"]
     assert ctl("doctor", "--config", daemons.config_path("n1"), exits=None)["made"]
     assert ctl("hash")["agree"] is True
     ctl("cluster show")

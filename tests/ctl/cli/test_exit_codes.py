@@ -39,6 +39,7 @@ LEAVES = {
     "health": ([], None, 0),
     "leader": ([], None, 0),
     "hash": ([], None, 0),
+    "top": (["--once", "--interval", "10ms"], ["--interval", "none"], 2),
     "doctor": (None, [], 1),  # there is a fault rule
     "auth init": (None, [], 77),  # without a key
     "auth new": (None, ["app1", "-o", "-"], 77),  # the same
