@@ -6,17 +6,19 @@
                of micro-operations [:r k v] and [:w k v] as the value, for its rw-register checker.
                It has no removals: they are writes of nil, which that checker takes for the initial
                state, so a run that is meant for it has none
-    knossos    EDN, the same with :f :read, :write or :cas and the value [k v], which independent
-               checkers of cas-registers take; what is of several keys is left out: ranges, and
-               everything on keys that transactions share
+    knossos    EDN, the same with :f :read, :write or :cas and the value [k v], for cas-registers,
+               key by key. It takes a read of nil for one that may have seen anything, so no key is
+               :none here, and the history of each key begins with a write of that. What is of
+               several keys is left out: ranges, and everything on keys that transactions share
     porcupine  JSON lines, an operation each: {"client", "input", "call", "output", "return"}; a
                return of 2^63-1 for what may take effect at any later time. The input of a "txn" has
                the "command", of the form in docs/TRANSACTIONS.md, and its result is the pair of the
                answer
 
-Times are ns from the begin of the history. Keys and values are text; those that are none are
-``b64:…``. Processes are numbers; a client whose operation has no end yet when it goes on is another
-process from then on, as these checkers want it.
+For Elle and Knossos a cas of a revision that was done is a write, for they know no revisions. Times
+are ns from the begin of the history. Keys and values are text; those that are none are ``b64:…``.
+Processes are numbers; a client whose operation has no end yet when it goes on is another process
+from then on, as these checkers want it.
 """
 
 import base64
@@ -31,6 +33,8 @@ from paxosd.check.shared_keys import split_shared
 NEVER_NS = (1 << 63) - 1
 _NS_PER_STAMP = 1000
 FORMS = ("elle", "knossos", "porcupine")
+NONE = ":none"
+"""The value of a register of Knossos whose key there is not."""
 
 
 def export(operations: Sequence[Operation], form: str) -> Iterator[str]:
@@ -52,6 +56,8 @@ def _edn(operations: Sequence[Operation], form: str) -> Iterator[str]:
     if form == "knossos":
         operations, _ = split_shared(operations)
     events: list[tuple[int, str, str, str, int]] = []
+    if form == "knossos":
+        events += _begin_with_none(operations, max(processes.values(), default=-1) + 1)
     for operation in operations:
         described = describe(operation)
         if described is None:
@@ -75,6 +81,17 @@ def _edn(operations: Sequence[Operation], form: str) -> Iterator[str]:
         )
 
 
+def _begin_with_none(
+    operations: Sequence[Operation], process: int
+) -> Iterator[tuple[int, str, str, str, int]]:
+    """Events of ``process`` before all others: no key is there yet."""
+    first = min((operation.invoked for operation in operations), default=0)
+    for key in sorted({operation.key for operation in operations if operation.kind != RANGE}):
+        none = f"[{_text(key)} {NONE}]"
+        yield first - 1, "invoke", "write", none, process
+        yield first - 1, "ok", "write", none, process
+
+
 def _elle(operation: Operation) -> tuple[str, str, str | None] | None:
     """(f, value of the invocation, of the completion; None: it missed)."""
     if operation.kind == TXN:
@@ -91,9 +108,10 @@ def _elle(operation: Operation) -> tuple[str, str, str | None] | None:
     if operation.kind == DELETE:
         removed = _micro([("w", key, "nil")])
         return "txn", removed, removed if operation.result else _micro([("r", key, "nil")])
-    if operation.kind == CAS and operation.expect_revision < 0:
-        read = ("r", key, _text(operation.expect))
-        done = _micro([read, ("w", key, _text(operation.value))])
+    if operation.kind == CAS:
+        write = ("w", key, _text(operation.value))
+        of_value = operation.expect_revision < 0
+        done = _micro([("r", key, _text(operation.expect)), write] if of_value else [write])
         return "txn", done, done if operation.result else None
     if operation.kind == RANGE:
         rows = [("r", _text(k), _text(v)) for k, v in operation.rows]
@@ -104,16 +122,24 @@ def _elle(operation: Operation) -> tuple[str, str, str | None] | None:
 def _knossos(operation: Operation) -> tuple[str, str, str | None] | None:
     key = _text(operation.key)
     if operation.kind == GET:
-        return "read", f"[{key} nil]", f"[{key} {_seen(operation)}]"
+        seen = operation.result if isinstance(operation.result, bytes) else None
+        return "read", f"[{key} nil]", f"[{key} {_register(seen)}]"
     if operation.kind == PUT:
         written = f"[{key} {_text(operation.value)}]"
         return "write", written, written
     if operation.kind == DELETE:
-        return "write", f"[{key} nil]", f"[{key} nil]"
-    if operation.kind == CAS and operation.expect_revision < 0:
-        both = f"[{key} [{_text(operation.expect)} {_text(operation.value)}]]"
+        return "write", f"[{key} {NONE}]", f"[{key} {NONE}]"
+    if operation.kind == CAS and operation.expect_revision >= 0:
+        written = f"[{key} {_text(operation.value)}]"
+        return "write", written, written if operation.result else None
+    if operation.kind == CAS:
+        both = f"[{key} [{_register(operation.expect)} {_text(operation.value)}]]"
         return "cas", both, both if operation.result else None
     return None
+
+
+def _register(value: bytes | None) -> str:
+    return NONE if value is None else _text(value)
 
 
 def _pieces(parts: Iterable[Micro]) -> str:

@@ -51,10 +51,49 @@ def test_elle(history):
 def test_knossos(history):
     lines = list(export(history.operations, "knossos"))
     assert lines[0] == (
-        '{:type :invoke, :f :write, :value ["k" "v\\"1"], :process 0, :time 1000, :index 0}'
+        '{:type :invoke, :f :write, :value ["k" :none], :process 2, :time 0, :index 0}'
     )
-    assert ':type :fail, :f :cas, :value ["k" ["x" "y"]]' in lines[7]
-    assert len(lines) == 12, "without the range"
+    assert lines[1] == lines[0].replace(":invoke", ":ok").replace(":index 0", ":index 1")
+    assert lines[4] == (
+        '{:type :invoke, :f :write, :value ["k" "v\\"1"], :process 0, :time 1000, :index 4}'
+    )
+    assert ':type :fail, :f :cas, :value ["k" ["x" "y"]]' in lines[11]
+    assert len(lines) == 16, "without the range"
+
+
+def test_knossos_is_given_no_read_of_nil_for_one_that_found_no_key():
+    """It would let such a read pass wherever it stands."""
+    made = History()
+    made.ok(made.invoke("a", GET, b"k"), None, modified=(0,))
+    made.ok(made.invoke("a", CAS, b"k", expect=None, value=b"1"), True, revision=1)
+    made.ok(made.invoke("a", DELETE, b"k"), True, revision=2)
+    answered = [
+        line.split(":f ")[1].split(", :process")[0]
+        for line in export(made.operations, "knossos")
+        if ":type :ok" in line
+    ]
+    assert answered == [
+        ':write, :value ["k" :none]',
+        ':read, :value ["k" :none]',
+        ':cas, :value ["k" [:none "1"]]',
+        ':write, :value ["k" :none]',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "words"), [("elle", '[[:w "k" "2"]]'), ("knossos", ':write, :value ["k" "2"]')]
+)
+def test_a_cas_of_a_revision_is_not_left_out(form, words):
+    """Who reads what it wrote would have read what nobody wrote."""
+    made = History()
+    made.ok(made.invoke("a", CAS, b"k", value=b"2", expect_revision=7), True, revision=8)
+    made.ok(made.invoke("a", CAS, b"k", value=b"3", expect_revision=7), False, modified=(8,))
+    lines = list(export(made.operations, form))[-4:]
+    assert words in lines[0]
+    assert words in lines[1]
+    assert [line.split(",")[0] for line in lines] == [
+        "{:type :invoke", "{:type :ok", "{:type :invoke", "{:type :fail",
+    ]  # fmt: skip
 
 
 def test_porcupine(history):
@@ -112,8 +151,9 @@ def test_transactions_for_elle(shared):
 
 def test_knossos_gets_no_key_that_transactions_share(shared):
     lines = list(export(shared.operations, "knossos"))
-    assert len(lines) == 2
-    assert all(':value ["z" "v"]' in line for line in lines)
+    assert [line.split(":value ")[1].split(", :process")[0] for line in lines] == [
+        '["z" :none]', '["z" :none]', '["z" "v"]', '["z" "v"]',
+    ]  # fmt: skip
 
 
 def test_transactions_for_porcupine(shared):
