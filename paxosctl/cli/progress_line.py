@@ -112,9 +112,9 @@ def work_progress(unit: Callable[[int], str] = human_bytes) -> Iterator[PhasePro
 
 @contextmanager
 def stages(words: str) -> Iterator[Callable[[str], None]]:
-    """A line on standard error, if that is a terminal, once it has taken longer than QUIET_S in
-    all; gives what to call with the name of each stage when it begins."""
-    console = drawing_console()
+    """Gives what to call with the name of each stage when it begins. The line comes by itself: a
+    stage may be long."""
+    console = drawing_console() if is_wanted() else None
     if console is None:
         yield lambda _: None
         return

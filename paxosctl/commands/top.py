@@ -1,11 +1,11 @@
 """top: the cluster, live."""
 
-import os
 import sys
 
 import click
 
 from paxosctl.cli.app import Duration, Settings, verb
+from paxosctl.cli.colour import wants_colour
 from paxosctl.cli.streams import is_terminal
 
 INTERVAL_MS = 1000
@@ -18,7 +18,7 @@ INTERVAL_MS = 1000
               help="Look twice, --interval apart, print one screen as text, and end; also without "
               "it, where standard output is no terminal.")  # fmt: skip
 @click.option("--no-color", "--no-colour", "no_color", is_flag=True,
-              help="No colours (env NO_COLOR).")  # fmt: skip
+              help="No colours, as --color never.")  # fmt: skip
 def top_verb(settings: Settings, interval: int, once: bool, no_color: bool) -> None:
     """Watch the cluster live: nodes, roles, ballots, slots, writes, fsync, faults, events.
 
@@ -34,7 +34,7 @@ def top_verb(settings: Settings, interval: int, once: bool, no_color: bool) -> N
         raise click.UsageError(f"-o {settings.output} needs --once")
     with settings.client() as client:
         if live:
-            run_live(client, interval_s, colours=not (no_color or os.environ.get("NO_COLOR")))
+            run_live(client, interval_s, colours=wants_colour() and not no_color)
             return
         model = look(client, interval_s)
     settings.show(answer(model, interval_s, bars()))
