@@ -13,11 +13,21 @@ from types import FrameType
 ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
+_came: list[int] = []
+"""The signals of this process that were taken."""
+
+
+def is_ending() -> bool:
+    """Whether one of them came: a KeyboardInterrupt then is to end the process, not one verb."""
+    return bool(_came)
+
+
 @contextmanager
 def interrupted_by_ends() -> Iterator[list[int]]:
     """Meanwhile these raise KeyboardInterrupt, but for one that is ignored (nohup). Gives the list
     of those that came. Call it in the main thread."""
-    came: list[int] = []
+    came = _came
+    came.clear()
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         came.append(number)

@@ -94,9 +94,11 @@ cli = global_options(cli, in_environment=True)
 cli = click.version_option(package_name="paxosd", prog_name="paxosctl")(cli)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit code and never raises for what a user did."""
-    settings = Settings()
+def run(arguments: Sequence[str] | None = None, settings: Settings | None = None) -> int:
+    """Run one command line; returns the exit code and never raises for what a user did.
+    ``settings``: what it begins with, for one that is run by another; colours are as there."""
+    settings = Settings() if settings is None else settings
+    outer = click.get_current_context(silent=True)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli.main(
@@ -104,6 +106,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             prog_name="paxosctl",
             standalone_mode=False,
             obj=settings,
+            color=None if outer is None else outer.color,
         )
         return code if isinstance(code, int) else EXIT_OK
     except NegativeError as error:

@@ -77,6 +77,11 @@ VERBS = {
         "backup",
         "Backups: verified snapshots of a running cluster in a directory, only so many of them.",
     ),
+    "shell": Verb(
+        "shell",
+        "Type verbs without `paxosctl`, one after another, on one connection; or run a script of "
+        "them.",
+    ),
     "context": Verb(
         "context", "Clusters by names of your own: endpoints, and the file of your key."
     ),

@@ -62,6 +62,10 @@ class Terminal:
         found, self.seen = self.seen[: place + len(words)], self.seen[place + len(words) :]
         return found
 
+    def read_what_is_there(self):
+        """Into ``seen``; waits a moment for it."""
+        self._read(0.05)
+
     def end(self, *, timeout_s=60.0):
         """Until it ends: its exit code, and all that came since the last wait."""
         until_s = time.monotonic() + timeout_s

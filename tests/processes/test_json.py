@@ -1,5 +1,6 @@
 """docs/JSON.md says what each verb answers: compared with every verb on a real cluster."""
 
+import io
 import json
 import re
 import shutil
@@ -95,7 +96,7 @@ SAME = {
     "member quorum": "member add", "fault rm": "fault add", "fault clear": "fault add",
     "explain request": "explain slot", "explain put": "explain slot",
     "explain leader": "explain slot", "log tail": "log timeline",
-    "context use": "context add", "context rename": "context add",
+    "shell": "put", "context use": "context add", "context rename": "context add",
     "context remove": "context add",
     "auth new": "auth init", "auth rotate": "auth init", "auth revoke": "auth init",
     "auth set": "auth init", "auth require": "auth init",
@@ -169,6 +170,7 @@ def test_every_verb_answers_as_the_page_says(tmp_path, monkeypatch, capsys):
         wait_for(lambda: daemons.status("n1")["level"] > 0, what="the feature level")
         monkeypatch.chdir(tmp_path)  # for the files that verbs write
         monkeypatch.setenv("PAXOSCTL_CONFIG", str(tmp_path / "contexts.toml"))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"put k v\n")))
         ctl = Verbs(daemons, capsys)
         _without_a_cluster(ctl)
         _keys(ctl)
@@ -207,6 +209,7 @@ def _keys(ctl):
     assert ctl("export", "-o", "keys")["keys"] == 2
     assert ctl("import", "keys", "--skip-existing")["skipped"] == 2
     ctl("import", "keys", "--dry-run")
+    ctl("shell")
     ctl("delete", "bytes")
     ctl("delete", "bytes", exits=1)
     ctl("delete", "b", "--prefix")

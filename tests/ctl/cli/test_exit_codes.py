@@ -77,6 +77,7 @@ LEAVES = {
     "backup take": (None, ["/nonexistent"], 1),
     "backup list": (None, ["/dev"], 1),  # there is none
     "backup verify": (None, ["/dev"], 1),
+    "shell": ([], ["--no"], 2),
     "context add": (["c"], ["c d"], 2),
     "context use": (["--none"], ["none such"], 1),
     "context list": ([], None, 0),
@@ -120,8 +121,8 @@ NEEDS_NO_CLUSTER = {
     "sim run", "sim teach", "snapshot status", "snapshot restore", "audit", "debug bundle", "blame",
     "check history", "backup list", "backup verify", "snapshot salvage",
     "import",  # of a file without keys, as here
-    "completion",
     "auth init",  # without a key
+    "completion", "shell",
     *(verb for verb in LEAVES if verb.startswith(("context ", "log ", "explain ", "why-slow"))),
     *(verb for verb in LEAVES if verb.startswith("trace ")),
 }  # fmt: skip
