@@ -94,11 +94,20 @@ def _set_option(words: str) -> _Decorator:
 @click.group(cls=_Group, invoke_without_command=True, epilog=_EPILOG, context_settings=_HELP)
 @_config_option("Run one node with this TOML file. Also: PAXOSD_CONFIG.")
 @_set_option("Override a setting, for example --set log.level=debug. May be repeated.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Listen where other machines reach this node although it has no key.",
+)
 @click.option("--check-config", is_flag=True, help="Check, print what is in effect, and exit.")
 @click.version_option(__version__, "--version", message="paxosd %(version)s")
 @click.pass_context
 def cli(
-    context: click.Context, config_path: Path | None, overrides: tuple[str, ...], check_config: bool
+    context: click.Context,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    insecure: bool,
+    check_config: bool,
 ) -> None:
     """A replicated, durable key-value daemon on Paxos and ZeroMQ."""
     if context.invoked_subcommand is not None:
@@ -108,6 +117,8 @@ def cli(
         ):
             raise click.UsageError("--config runs one node; dev writes its own configuration")
         return
+    if insecure:
+        overrides += ("security.insecure=true",)
     if config_path is None and not overrides:
         raise click.UsageError("give --config FILE to run a node, or try: paxosd dev")
     if check_config:
@@ -260,6 +271,11 @@ def init(context: click.Context, config_path: Path, overrides: tuple[str, ...]) 
     metavar="DURATION|never",
     help="Start a node that died again after this.",
 )
+@click.option(
+    "--keys",
+    is_flag=True,
+    help="With keys: each node proves who it is, and so does who connects. On the first start.",
+)
 @click.pass_context
 def dev(
     context: click.Context,
@@ -267,6 +283,7 @@ def dev(
     data_dir: Path,
     base_port: int | None,
     restart_after: int | None,
+    keys: bool,
 ) -> None:
     """Run a whole cluster in this terminal; one Ctrl-C ends it.
 
@@ -275,7 +292,7 @@ def dev(
     """
     from paxosd.dev.dev import run_dev  # noqa: PLC0415 - a node does not need it
 
-    context.exit(_explained(lambda: run_dev(data_dir, nodes, base_port, restart_after)))
+    context.exit(_explained(lambda: run_dev(data_dir, nodes, base_port, restart_after, keys=keys)))
 
 
 def _program() -> "Program":
@@ -298,3 +315,47 @@ def completion(context: click.Context, shell: str) -> None:
         return exits.OK
 
     context.exit(_explained(show))
+
+
+@cli.command(short_help="Make a key for a node, or for the first admin.")
+@click.option("--name", required=True, help="Whose key it is: the node's name, or a person's.")
+@click.option(
+    "--role", type=click.Choice(["peer", "admin"]), default="peer", show_default=True,
+    help="peer: a node. admin: a person who may do everything, for [admins] of the trust files.",
+)  # fmt: skip
+@click.option("--cluster", metavar="ID", help="cluster.id of the nodes; or give --config.")
+@_config_option("A node's configuration: gives the cluster, and where the nodes are.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE", help="Where the key is written, readable by its owner alone.",
+)  # fmt: skip
+@click.option(
+    "--trust", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Enter its public half in this trust file; it is made if it is not there.",
+)  # fmt: skip
+@click.pass_context
+def keygen(
+    context: click.Context,
+    name: str,
+    role: str,
+    cluster: str | None,
+    config_path: Path | None,
+    output: Path,
+    trust: Path | None,
+) -> None:
+    """Make a key for a node, or for the first admin.
+
+    The others get theirs with paxosctl auth. docs/SECURITY.md has the steps.
+    """
+    from paxosd.daemon.keygen import keygen as make  # noqa: PLC0415 - a node does not need it
+
+    if cluster is None and config_path is None:
+        raise click.UsageError("give --cluster ID, or --config FILE of a node")
+
+    def made() -> int:
+        config = load(config_path, ("security.insecure=true",)) if config_path else None
+        of = cluster if config is None else config.cluster.id
+        write(make(name, role, of or "", output, trust, config))
+        return exits.OK
+
+    context.exit(_explained(made))

@@ -67,6 +67,7 @@ MORE = {
                                   "highest_boot_count")),
     "bus.refused": ("warning", (*REFUSED, "detail")),
     "bus.send_failed": ("warning", (*REFUSED, "to")),
+    "bus.handshake": ("warning", (*REFUSED, "detail")),
     "bus.client_slow": ("warning", (*REFUSED, "waiting_bytes", "waiting_bytes_of_all")),
     "bus.connections_full": ("warning", (*REFUSED, "most", "refused", "advice")),
     "bus.subscribers_slow": ("warning", (*REFUSED, "waiting_bytes", "ended")),

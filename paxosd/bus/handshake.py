@@ -30,7 +30,7 @@ FAILED = NO_DETAIL | PROTOCOL | AUTH
 MISMATCH_VALUE = int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
 CRYPTOGRAPHIC_VALUE = int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC)
 
-ENDED_TIMES = 3
+ENDED_TIMES = 4
 """Connections that end so often within their handshakes do so over the key."""
 PAUSE_MS, PAUSE_MS_MAX = 250, 2000
 
@@ -150,7 +150,7 @@ class Handshake:
             "cluster that runs is switched over by [security] rollout",
             OTHER_KEY: "proved itself by another key than this node expects: it is of another "
             "cluster, or its key was changed; compare it with [peers] of the trust file and "
-            "paxosctl auth list",
+            "paxosctl auth list (or it takes no keys)",
             REFUSED_KEY: f"does not know this node's key ({own}): it was revoked there, or never "
             "added; see [peers] of its trust file and paxosctl auth list",
             FOREIGN: "does not speak as a node does: another program listens there",

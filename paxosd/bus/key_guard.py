@@ -66,29 +66,32 @@ class KeyGuard:
     ) -> None:
         """Count and log who was kept out, and which nodes this node cannot connect to."""
         for each in self.door.take_turned() if self.door is not None else ():
-            self._note(each.address, "key", self._turned_words(each), now_ms)
+            # A line for each key: behind one address there may be many people.
+            self._note(key_text(each.key), "key", self._turned_words(each), now_ms)
         for socket, address, value in failed:
             reason, words = self._failed_words(socket, value)
             if reason:
-                self._note(address, reason, words, now_ms)
+                self._note(plain_address(address), reason, words, now_ms)
         for name, link in links.items():
             if problem := link.problem:
                 self._refusals.note("bus.handshake", name, link.why, now_ms, detail=problem)
 
-    def _note(self, address: str, reason: str, detail: str, now_ms: int) -> None:
+    def _note(self, source: str, reason: str, detail: str, now_ms: int) -> None:
         self.counters[f"refused.{reason}"] += 1
-        source = plain_address(address)
         self._refusals.note("bus.refused", source, reason, now_ms, detail=detail)
 
     def _turned_words(self, turned: "Turned") -> str:
         assert self.door is not None
-        key = key_text(turned.key)
+        key, address = key_text(turned.key), plain_address(turned.address)
         if self.door.ring.admits("client", turned.key):
-            return f"the holder of the key {key} may not connect to the {turned.socket} port"
+            return (
+                f"the holder of the key {key}, at {address}, may not connect to the "
+                f"{turned.socket} port"
+            )
         return (
-            f"the key {key}, which came to the {turned.socket} port, is not known here: it was "
-            "revoked, or never added; paxosctl auth list has those that are, and [peers] and "
-            "[admins] of this node's trust file"
+            f"the key {key}, which came from {address} to the {turned.socket} port, is not known "
+            "here: it was revoked, or never added; known are those of paxosctl auth list, and of "
+            "[peers] and [admins] in this node's trust file"
         )
 
     def _failed_words(self, socket: str, value: int) -> tuple[str, str]:

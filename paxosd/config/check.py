@@ -13,7 +13,17 @@ from paxosd.config.schema import NAME_ALLOWED, NAME_PATTERN, Config
 from paxosd.config.settings import nearest
 from paxosd.core.membership import MEMBERS_MAX
 from paxosd.core.message_room import OVERHEAD_BYTES
-from paxosd.net.endpoints import Endpoint, can_bind, parse_contact, zone_is_missing, zone_words
+from paxosd.net.endpoints import (
+    EVERYWHERE,
+    OPEN_WORDS,
+    Endpoint,
+    can_bind,
+    is_address,
+    is_loopback,
+    parse_contact,
+    zone_is_missing,
+    zone_words,
+)
 
 VOTERS_MAX = 7
 ELECTION_HEARTBEATS_MIN = 3
@@ -23,7 +33,7 @@ ELECTION_HEARTBEATS_MIN = 3
 def check(config: Config) -> list[str]:
     """Every broken rule, one line each."""
     return [*_members(config), *_bind_host(config), *_sizes(config), *_times(config),
-            *_http(config)]  # fmt: skip
+            *_http(config), *_security(config)]  # fmt: skip
 
 
 def _members(config: Config) -> Iterator[str]:
@@ -123,6 +133,31 @@ def _times(config: Config) -> Iterator[str]:
             f"{ELECTION_HEARTBEATS_MIN} * protocol.heartbeat_ms = {least}: "
             f"one late heartbeat would depose a leader"
         )
+
+
+def _security(config: Config) -> Iterator[str]:
+    security = config.security
+    if security.key_file and not security.trust_file:
+        yield (
+            "security.trust_file: a node with a key has to know whom it trusts: name a file with "
+            "[peers] and [admins]"
+        )
+    if not security.key_file and security.trust_file:
+        yield "security.key_file: a node that trusts keys needs one of its own: paxosd keygen"
+    if not security.key_file and security.rollout != "done":
+        yield f'security.rollout: "{security.rollout}" is for a node with a key: security.key_file'
+    if not security.takes_everybody or security.insecure:
+        return
+    bind = config.bind_endpoints() if config.node.name in config.cluster.members else None
+    for kind in ("peer", "client", "events") if bind is not None else ():
+        host = getattr(bind, kind).removeprefix("tcp://").rpartition(":")[0]
+        # A name is looked up when it is bound, and judged then.
+        if (host == EVERYWHERE or is_address(host.strip("[]"))) and not is_loopback(host):
+            yield (
+                f"security.insecure: {getattr(bind, kind)} is reached from other machines, and "
+                f"{OPEN_WORDS}"
+            )
+            return
 
 
 def _http(config: Config) -> Iterator[str]:

@@ -12,8 +12,8 @@ REDACTED = "(redacted)"
 
 SECRET_SETTINGS: frozenset[str] = frozenset()
 """``section.key`` whose values are secret. There is none yet."""
-PUBLIC_SETTINGS = frozenset({"limits.key_bytes_max"})
-"""Settings that look secret by their names and are not."""
+PUBLIC_SETTINGS = frozenset({"limits.key_bytes_max", "security.key_file", "security.trust_file"})
+"""Settings that look secret by their names and are not: the last two are paths."""
 
 _LOOKS_SECRET = re.compile(
     r"pass(word|wd|phrase|code)?(_|\d|$)|secret|token|credential|auth|private|salt"

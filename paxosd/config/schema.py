@@ -106,6 +106,25 @@ class SnapshotsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityConfig:
+    """Keys (docs/SECURITY.md): by which key this node proves who it is, and whose it trusts."""
+
+    key_file: str = setting("")
+    """"" is paxosd.key among the service's credentials, if it is there; else the node has none."""
+    trust_file: str = setting("")
+    """"" is paxosd.trust among the service's credentials, if it is there."""
+    rollout: str = setting("done", choices=("ready", "listening", "done"))
+    """How far the switch of a running cluster to keys is (``bus/curve.py``)."""
+    insecure: bool = setting(False)
+    """Whether a node that takes everybody may listen where other machines reach it."""
+
+    @property
+    def takes_everybody(self) -> bool:
+        """Whether its sockets take whoever reaches them, with or without a key."""
+        return not self.key_file or self.rollout == "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultsConfig:
     """Fault injection, for drills and tests."""
 
@@ -166,6 +185,7 @@ class Config:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     wal: WalConfig = field(default_factory=WalConfig)
     snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
+    security: SecurityConfig = field(default_factory=SecurityConfig)
     faults: FaultsConfig = field(default_factory=FaultsConfig)
     recorder: RecorderConfig = field(default_factory=RecorderConfig)
     trace: TraceConfig = field(default_factory=TraceConfig)
@@ -213,6 +233,7 @@ SECTIONS: dict[str, type] = {
     "protocol": ProtocolConfig,
     "wal": WalConfig,
     "snapshots": SnapshotsConfig,
+    "security": SecurityConfig,
     "faults": FaultsConfig,
     "recorder": RecorderConfig,
     "trace": TraceConfig,

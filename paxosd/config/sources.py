@@ -25,6 +25,11 @@ from paxosd.config.schema import SECTIONS, Config, MemberConfig
 from paxosd.config.settings import ConfigError, Raw, nearest, read_section, section_fields
 from paxosd.host.toml import read_toml
 
+_PATHS = (
+    ("node", "data_dir"), ("log", "file"), ("security", "key_file"), ("security", "trust_file")
+)  # fmt: skip
+_CREDENTIALS = {"key_file": "paxosd.key", "trust_file": "paxosd.trust"}
+"""Key of [security] → the name of the credential (systemd's LoadCredential=)."""
 _ENV_PREFIX = "PAXOSD_"
 _ENV_OTHERS = {"PAXOSD_CONFIG"}
 _SERVICE_VARIABLES = (
@@ -69,6 +74,7 @@ def load(
     }
     if problems:
         raise ConfigError(problems)
+    _take_credentials(os.environ if environ is None else environ, values, sections)
     _place_paths(path, values, sections)
     sections["cluster"]["members"] = {n: MemberConfig(**table) for n, table in tables.items()}
     config = Config(
@@ -196,11 +202,24 @@ def _take_flags(
             values[name][key] = Raw(text, source, True)
 
 
+def _take_credentials(
+    environ: Mapping[str, str], values: dict[str, dict[str, Raw]], sections: dict[str, Any]
+) -> None:
+    """The files of keys that systemd, or who starts the node, hands over, where none is named."""
+    directory = environ.get("CREDENTIALS_DIRECTORY", "")
+    for key, name in _CREDENTIALS.items() if directory else ():
+        path = Path(directory) / name
+        if not sections["security"].get(key) and path.is_file():
+            sections["security"][key] = str(path)
+            source = "environment CREDENTIALS_DIRECTORY"
+            values["security"][key] = Raw(str(path), source, True)
+
+
 def _place_paths(
     path: Path | None, values: dict[str, dict[str, Raw]], sections: dict[str, dict[str, Any]]
 ) -> None:
     """Make paths absolute: those of the file count from its directory."""
-    for name, key in (("node", "data_dir"), ("log", "file")):
+    for name, key in _PATHS:
         given = sections[name].get(key)
         if given is None or given == "":
             continue

@@ -77,6 +77,8 @@ class PeerStatus:
     """Whether its vote counts now: it is a voter, is heard, and says that it may vote."""
     client: str = ""
     """Its client endpoint; "": not known."""
+    link_problem: str = ""
+    """Why the node that reports cannot connect to it, in words; "": nothing is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +272,16 @@ class DescriptorsStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityStatus:
+    """Keys: the node's own public key in Z85 ("": it has none), how far the switch to keys is
+    ("": there are none), and what is wrong ("": nothing)."""
+
+    key: str = ""
+    rollout: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """All that a node reports about itself. :meth:`paxosd.core.node.Node.status` fills in what the
     core knows; the daemon adds the rest."""
@@ -402,6 +414,8 @@ class NodeStatus:
     """None: the program is of a version without one."""
     trace: TraceStatus | None = None
     """None: [trace] is not enabled, or the program is of a version without it."""
+    security: SecurityStatus | None = None
+    """None: the program is of a version without keys."""
     names: Mapping[str, NameStatus] = field(default_factory=dict)
     descriptors: DescriptorsStatus | None = None
     connections: Mapping[str, PortStatus] = field(default_factory=dict)

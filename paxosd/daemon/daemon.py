@@ -31,6 +31,7 @@ from paxosd.daemon.notify import Notifier
 from paxosd.daemon.processor import ProcessorTimes
 from paxosd.daemon.recorder_writer import FlightRecorder
 from paxosd.daemon.reload import ReadConfig, Reload
+from paxosd.daemon.security import security_status
 from paxosd.daemon.served_files import ServedFiles
 from paxosd.daemon.standing_words import StandingWords
 from paxosd.daemon.startup import (
@@ -80,6 +81,7 @@ class Daemon:
         boot_count = assembled.claim.boot_count
         self.bus: Bus = parts.bus
         self.context = parts.context
+        self.security = parts.security
         self.faults: LiveFaults = parts.faults
         self.data_dir: DataDir = parts.data_dir
         self.logs = logs
@@ -137,6 +139,7 @@ class Daemon:
             recorder=self.flight.status,
             trace=self.trace.status if self.trace is not None else None,
             lines_dropped=lambda: self.logs.dropped,
+            security=security_status(self.config, self.security),
             limits=parts.limits,
             descriptors=parts.descriptors,
             now_ms=precise_clock_ms,
@@ -146,7 +149,9 @@ class Daemon:
         ports, config, trace = self._make_ports(), self.config, self.trace
         replica = make_replica(
             assembled,
-            replica_options(config, assembled.claim.boot_count, debug=self.logs.debug),
+            replica_options(
+                config, assembled.claim.boot_count, self.security.trust, debug=self.logs.debug
+            ),
             snapshot_options(config),
             ports if trace is None else trace.recorder.ports(ports),
         )
@@ -172,6 +177,7 @@ class Daemon:
             files=ServedFiles(self.config),
             file_helper=self.file_thread,
             recorder=self.flight.recorder,
+            authority=self.security.authority,
             request_times=self.monitoring.times if self.monitoring is not None else None,
         )
 
@@ -221,6 +227,7 @@ class Daemon:
                 self.monitoring.look(now_ms)
             if self.processor is not None:
                 self.processor.note(precise_clock_ms())
+            self.bus.guard.check()
             self.bus.ports.log_refused()
             self.bus.ports.end_stuck(self.bus.event_bytes_waiting)
             self.notifier.tick(now_ms)

@@ -27,6 +27,8 @@ _BY_NAME = {
     "IdentityError": CONFIG,
     "DataDirLocked": UNAVAILABLE,
     "BindError": UNAVAILABLE,
+    "DoorError": UNAVAILABLE,
+    "KeyFileError": CONFIG,
     "HttpError": UNAVAILABLE,
     "PortsTakenError": UNAVAILABLE,
     "NewerVersionError": CONFIG,

@@ -145,9 +145,14 @@ VOCABULARY: dict[str, str] = {
     "snapshot.sent": "the last piece of a snapshot was sent: slot, bytes, to",
     "snapshot.installed": "this node goes on from a peer's snapshot: slot, bytes, from, dur_ms",
     "snapshot.bad": "a snapshot is damaged or foreign, and not used: file or from, reason",
+    # keys
+    "security.keys": "this node proves itself by a key, and wants keys: key, rollout, peers",
+    "security.open": "other machines reach this node and need no key: detail",
+    "security.rollout": "the switch to keys is not finished: rollout",
     # the bus
     "bus.bound": "a socket listens",
     "bus.refused": "frames were dropped: reason, source, count",
+    "bus.handshake": "a node is not connected to, for its key or this node's: source, detail",
     "bus.stale_run": "a peer's frame is of an earlier run of it",
     "bus.send_failed": "messages could not be sent: to, reason, count",
     "bus.lossy": "packets to a peer are lost, small messages take both connections to it: to",

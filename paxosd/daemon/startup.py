@@ -30,12 +30,14 @@ from paxosd.core.types import NodeId
 from paxosd.daemon.logs import Logs
 from paxosd.daemon.monitoring import Monitoring
 from paxosd.daemon.notify import Notifier
+from paxosd.daemon.security import Security, log_security, read_security
 from paxosd.daemon.start_progress import StartProgress
 from paxosd.daemon.trace_writer import DaemonTrace
 from paxosd.faults.live import LiveFaults
 from paxosd.host import descriptors
 from paxosd.host.clock import precise_clock_ms
 from paxosd.host.descriptors import Limits
+from paxosd.net.key_files import TrustFile
 from paxosd.net.retransmission import missing_options
 from paxosd.replica.assembly import Equipment, assemble
 from paxosd.replica.parts import Assembled
@@ -71,6 +73,8 @@ class Parts:
     limits: Limits
     descriptors: int
     """How many were open before others could connect."""
+    security: Security
+    """Whose keys are trusted."""
     trace: DaemonTrace | None = None
     """Records all that goes into the node; None: nothing does."""
     monitoring: Monitoring | None = None
@@ -78,8 +82,11 @@ class Parts:
 
 
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
-    """Open, recover, replay and bind. Raises DescriptorsError, DataDirLocked, IdentityError,
-    PermissionError, StorageError, BindError, HttpError; what was opened before is closed."""
+    """Open, recover, replay and bind. Raises DescriptorsError, KeyFileError, DataDirLocked,
+    IdentityError, PermissionError, StorageError, BindError, HttpError; what was opened before is
+    closed."""
+    security = read_security(config)
+    log_security(config, security, logs.logger)
     limits = descriptors.set_up(descriptors.needed(len(config.cluster.members)))
     with ExitStack() as opened:
         data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
@@ -96,7 +103,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
                 opened.callback(monitoring.close)
             faults = _live_faults(config, data_dir, logs)
             opened.callback(faults.close)
-            trace = _open_trace(config, data_dir, faults, logs)
+            trace = _open_trace(config, data_dir, faults, logs, security)
             equipment = Equipment(
                 log=logs.logger,
                 log_disk=log_disk,
@@ -115,26 +122,40 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         opened.callback(parts.memory.wal.close)
         _log_membership(parts.node, logs)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        settings = bus_config(config, parts.run_id, parts.links.peers)
-        bus = Bus(
-            settings,
-            context,
-            logs.logger,
-            faults.plan,
-            parts.peer_runs,
-            limits=parts.node.limits,
-            inbox_kind=Inbox if trace is None else trace.recorder.inbox,
-        )
-        if missing := missing_options():
-            logs.logger.debug("bus.tcp_options", missing=list(missing))
+        bus = _open_bus(config, context, parts, faults, trace, security, logs)
         used = descriptors.used()
         bus.ports.limit(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()
-    return Parts(data_dir, faults, parts, context, bus, limits, used, trace, monitoring)
+    return Parts(data_dir, faults, parts, context, bus, limits, used, security, trace, monitoring)
+
+
+def _open_bus(
+    config: Config,
+    context: zmq.Context[zmq.Socket[bytes]],
+    parts: Assembled,
+    faults: LiveFaults,
+    trace: DaemonTrace | None,
+    security: Security,
+    logs: Logs,
+) -> Bus:
+    security.use(parts.memory.machine)
+    bus = Bus(
+        bus_config(config, parts.run_id, parts.links.peers),
+        context,
+        logs.logger,
+        faults.plan,
+        parts.peer_runs,
+        limits=parts.node.limits,
+        inbox_kind=Inbox if trace is None else trace.recorder.inbox,
+        keys=security.keys(config.security.rollout),
+    )
+    if missing := missing_options():
+        logs.logger.debug("bus.tcp_options", missing=list(missing))
+    return bus
 
 
 def _open_trace(
-    config: Config, data_dir: DataDir, faults: LiveFaults, logs: Logs
+    config: Config, data_dir: DataDir, faults: LiveFaults, logs: Logs, security: Security
 ) -> DaemonTrace | None:
     """Before anything in the data directory is changed: a replay begins with what is there."""
     if not config.trace.enabled:
@@ -153,7 +174,7 @@ def _open_trace(
         reads_clock=True,
         node_options=node_options(config),
         contacts=contacts(config),
-        replica_options=replica_options(config, 0, debug=False),
+        replica_options=replica_options(config, 0, security.trust, debug=False),
         snapshot_options=snapshot_options(config),
     )
     return DaemonTrace(config, head, data_dir, faults.home, logs)
@@ -204,6 +225,7 @@ def bus_config(config: Config, run_id: int, peers: Mapping[NodeId, PeerEndpoints
         events_bind=bind.events,
         peers=peers,
         message_bytes_max=config.limits.message_bytes_max,
+        loopback_only=config.security.takes_everybody and not config.security.insecure,
     )
 
 
@@ -250,7 +272,9 @@ def node_options(config: Config) -> NodeOptions:
     )
 
 
-def replica_options(config: Config, boot_count: int, *, debug: bool) -> ReplicaOptions:
+def replica_options(
+    config: Config, boot_count: int, trust: TrustFile, *, debug: bool
+) -> ReplicaOptions:
     """The replica's settings from the configuration."""
     limits = config.limits
     return ReplicaOptions(
@@ -258,6 +282,8 @@ def replica_options(config: Config, boot_count: int, *, debug: bool) -> ReplicaO
         node=config.node.name,
         boot_count=boot_count,
         contacts=contacts(config),
+        trusted_peers=trust.peers,
+        trusted_admins=trust.admins,
         entry_limits=EntryLimits(
             limits.key_bytes_max, limits.value_bytes_max, limits.commands_per_request_max
         ),

@@ -25,6 +25,7 @@ from paxosd.core.status import (
     OriginStatus,
     Reached,
     RecorderStatus,
+    SecurityStatus,
     TraceStatus,
 )
 from paxosd.core.types import NodeId
@@ -32,6 +33,7 @@ from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.startup import founding_settings, message_room
 from paxosd.faults.live import LiveFaults
 from paxosd.host.descriptors import Limits
+from paxosd.net.key_files import key_text
 from paxosd.replica.replica import Replica
 from paxosd.storage import restored_from
 from paxosd.storage.wal import Wal
@@ -57,6 +59,7 @@ class StatusReport:
         recorder: Callable[[], RecorderStatus],
         trace: Callable[[], TraceStatus] | None,
         lines_dropped: Callable[[], int],
+        security: SecurityStatus,
         limits: Limits,
         descriptors: int,
         now_ms: Callable[[], float],
@@ -73,6 +76,7 @@ class StatusReport:
         self._recorder = recorder
         self._trace = trace
         self._lines_dropped = lines_dropped
+        self._security = security
         self._limits = limits
         self._descriptors = descriptors
         self._now_ms = now_ms
@@ -131,6 +135,7 @@ class StatusReport:
             log=LogLevelStatus(**self._log_level.status(), dropped=dropped),
             recorder=self._recorder(),
             trace=None if self._trace is None else self._trace(),
+            security=self._security,
             names={
                 host: NameStatus(addresses=tuple(found["addresses"]), error=found["error"])
                 for host, found in self._bus.names().items()
@@ -148,7 +153,7 @@ class StatusReport:
         config, membership = self._config, self._node.membership
         in_file = config.cluster.members
         places: dict[NodeId, Reached] = {
-            name: Reached(member.client, member.events)
+            name: Reached(member.client, member.events, self._keys_of(name))
             for name, member in (membership.members or in_file).items()
         }
         known: Mapping[str, str] = {
@@ -156,6 +161,7 @@ class StatusReport:
             for members in (in_file, membership.departed, membership.members or in_file)
             for name, member in members.items()
         }
+        problems = self._bus.link_problems()
         return replace(
             status,
             node=config.node.name,
@@ -165,10 +171,13 @@ class StatusReport:
             file_members=self._file_members,
             members_differ=self.members_differ(),
             peers={
-                name: replace(peer, client=known.get(name, ""))
+                name: replace(peer, client=known.get(name, ""), link_problem=problems.get(name, ""))
                 for name, peer in status.peers.items()
             },
         )
+
+    def _keys_of(self, name: NodeId) -> tuple[str, ...]:
+        return tuple(key_text(key) for key in self._replica.authority.keys_of(name))
 
     def _memory(self, role: str) -> str:
         """A node that joins and has heard of no membership has nothing that could be whole."""

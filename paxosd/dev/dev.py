@@ -15,6 +15,7 @@ import paxosd
 from paxosd.daemon.init import init_alone
 from paxosd.daemon.log_sink import sink_of
 from paxosd.dev.child import ChildSpec
+from paxosd.dev.keys import ADMIN
 from paxosd.dev.layout import BASE_PORT_DEFAULT, DevCluster, DevNode, members_at, prepare
 from paxosd.dev.ports import check_ports
 from paxosd.dev.supervisor import Supervisor
@@ -26,13 +27,18 @@ SCREEN_S = 0.2
 
 
 def run_dev(
-    directory: Path, nodes: int | None, base_port: int | None, restart_after_ms: int | None
+    directory: Path,
+    nodes: int | None,
+    base_port: int | None,
+    restart_after_ms: int | None,
+    *,
+    keys: bool = False,
 ) -> int:
-    """Runs the cluster until it is stopped; the exit code.
+    """Runs the cluster until it is stopped; the exit code. ``keys``: with keys.
 
-    Raises ConfigError, PortsTakenError or PermissionError before anything is started.
+    Raises ConfigError, KeyFileError, PortsTakenError or PermissionError before anything is started.
     """
-    cluster = prepare(directory, nodes, base_port)
+    cluster = prepare(directory, nodes, base_port, keys=keys)
     check_ports(cluster.nodes)
     # Through a thread: if the terminal is held and takes no output, Ctrl-C still ends it.
     screen = sink_of(sys.stdout, lambda *_, count, **__: f"({count} lines left out)\n".encode())
@@ -108,9 +114,12 @@ def next_commands(cluster: DevCluster) -> list[str]:
     default = [m.client for m in members_at(BASE_PORT_DEFAULT, 3).values()]
     ctl = _program("paxosctl")
     export = [f"  export PAXOSCTL_ENDPOINTS={','.join(endpoints)}"]
+    key = cluster.directory / ADMIN
+    with_key = [f"  export PAXOSCTL_KEY_FILE={shlex.quote(str(key))}"] if key.exists() else []
     return [
         "Try, in another terminal:",
         *(export if endpoints != default else []),
+        *with_key,
         f"  {ctl} put greeting hello",
         f"  {ctl} get greeting",
         f"  {ctl} status --cluster",

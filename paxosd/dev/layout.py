@@ -3,6 +3,7 @@
     DIR/n1.toml   the node's configuration: `paxosd --config DIR/n1.toml` starts it by hand
     DIR/n1.log    its log, JSON lines          DIR/n1.err   what it wrote to standard error
     DIR/n1/       its data                     DIR/n2.toml  …
+    DIR/n1.key    its key, with --keys (``keys.py``)
 
 Node i (from 1) of base port P: clients P+10i, peers P+10i+1, events P+10i+2, on 127.0.0.1.
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from paxosd.config.schema import Config, MemberConfig
 from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load
+from paxosd.dev.keys import make_keys, security_values
 from paxosd.host import toml
 
 NODES_DEFAULT = 3
@@ -64,11 +66,14 @@ def members_at(base_port: int, nodes: int) -> dict[str, MemberConfig]:
     return members
 
 
-def prepare(directory: Path, nodes: int | None, base_port: int | None) -> DevCluster:
+def prepare(
+    directory: Path, nodes: int | None, base_port: int | None, *, keys: bool = False
+) -> DevCluster:
     """Make the directory and the files that are missing, and load every node's configuration.
+    ``keys``: with keys, for a new cluster.
 
-    Raises ConfigError if what is there is wrong or contradicts a flag, PermissionError if the
-    directory cannot be used.
+    Raises ConfigError or KeyFileError if what is there is wrong or contradicts a flag,
+    PermissionError if the directory cannot be used.
     """
     directory = directory.absolute()
     try:
@@ -82,9 +87,15 @@ def prepare(directory: Path, nodes: int | None, base_port: int | None) -> DevClu
         first = _load(found[0])
         members, cluster_id = first.cluster.members, first.cluster.id
         _check_flags(found[0], members, nodes, base_port)
+        if keys and not first.security.key_file:
+            raise ConfigError(
+                [f"--keys: the cluster of {found[0]} was made without; take another --data-dir"]
+            )
     else:
         members = members_at(base_port or BASE_PORT_DEFAULT, nodes or NODES_DEFAULT)
         cluster_id = "dev-" + os.urandom(4).hex()
+        if keys:
+            make_keys(directory, members, cluster_id)
     _write_missing(directory, members, cluster_id)
     loaded = tuple(_node(directory, name) for name in members)
     for node in loaded:
@@ -92,14 +103,20 @@ def prepare(directory: Path, nodes: int | None, base_port: int | None) -> DevClu
     return DevCluster(directory, loaded, not found)
 
 
-def node_toml(name: str, members: Mapping[str, MemberConfig], cluster_id: str) -> str:
-    """The text of one node's configuration file."""
+def node_toml(
+    name: str,
+    members: Mapping[str, MemberConfig],
+    cluster_id: str,
+    security: Mapping[str, str] | None = None,
+) -> str:
+    """The text of one node's configuration file. ``security``: where its keys are."""
     tables = [
         "# Written by `paxosd dev`, which keeps this file as it is from now on: edit it freely.\n"
         "# Every key is explained in conf/paxosd.toml.\n",
         toml.table("node", values={"name": name, "data_dir": name}),
         toml.table("log", values={"file": f"{name}.log", "format": "json"}),
         toml.table("faults", values={"enabled": True}),
+        *([toml.table("security", values=security)] if security else []),
         toml.table("cluster", values={"id": cluster_id}),
     ]
     for member, endpoints in members.items():
@@ -126,7 +143,8 @@ def _write_missing(directory: Path, members: Mapping[str, MemberConfig], cluster
         path = directory / f"{name}.toml"
         if not path.exists():
             unfinished = path.with_suffix(".toml.new")
-            unfinished.write_text(node_toml(name, members, cluster_id), encoding="utf-8")
+            text = node_toml(name, members, cluster_id, security_values(directory, name))
+            unfinished.write_text(text, encoding="utf-8")
             unfinished.replace(path)
 
 

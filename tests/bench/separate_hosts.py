@@ -33,7 +33,8 @@ class SeparateHosts(Growing):
         ip("link", "set", "lo", "up")
         names = [f"n{i + 1}" for i in range(size + more)]
         self.switch = LossySwitch({name: _host(name) for name in names}, f"{NETWORK}.254")
-        super().__init__(path, size=size, more=more, **settings)
+        security = {"insecure": True} | settings.pop("security", {})
+        super().__init__(path, size=size, more=more, security=security, **settings)
 
     def endpoint(self, name, kind="client"):
         return f"tcp://{_host(name)}:{self.ports[name][kind]}"

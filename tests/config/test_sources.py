@@ -37,6 +37,10 @@ def file(tmp_path):
     return write
 
 
+OPEN = ("security.insecure=true",)
+"""For a node without keys that other machines reach."""
+
+
 def problems_of(path, *overrides, environ=None):
     with pytest.raises(ConfigError) as caught:
         load(path, overrides, environ or {})
@@ -309,7 +313,7 @@ class TestCrossChecks:
 
     def test_a_name_as_host_is_fine_with_a_bind_host(self, file):
         path = file(MINIMAL.replace("127.0.0.1", "db-1.example"))
-        config = load(path, ("node.bind_host=0.0.0.0",), {})
+        config = load(path, ("node.bind_host=0.0.0.0", *OPEN), {})
         assert config.bind_endpoints().client == "tcp://0.0.0.0:7410"
         assert config.me.client == "tcp://db-1.example:7410"
 
@@ -329,7 +333,7 @@ class TestCrossChecks:
         ],
     )
     def test_what_can_be_listened_on(self, file, bind_host, bound):
-        config = load(file(), (f"node.bind_host={bind_host}",), {})
+        config = load(file(), (f"node.bind_host={bind_host}", *OPEN), {})
         assert config.bind_endpoints().client == bound
 
 
@@ -402,7 +406,7 @@ class TestShow:
 
     def test_it_says_where_each_value_is_from(self, file):
         path = file()
-        text = show(load(path, ("log.level=debug",), {"PAXOSD_NODE_BIND_HOST": "0.0.0.0"}))
+        text = show(load(path, ("log.level=debug", *OPEN), {"PAXOSD_NODE_BIND_HOST": "0.0.0.0"}))
         lines = {line.split(" =")[0]: line for line in text.splitlines()}
         assert lines["name"].endswith(f"# {path}")
         assert lines["level"].endswith("# --set log.level=debug")

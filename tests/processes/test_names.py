@@ -27,7 +27,8 @@ class Elsewhere(Daemons):
         super().__init__(path, **how)
 
     def spawn(self, name, **how):
-        return super().spawn(name, env={"PAXOSD_NODE_BIND_HOST": self.bind_host}, **how)
+        env = {"PAXOSD_NODE_BIND_HOST": self.bind_host, "PAXOSD_SECURITY_INSECURE": "true"}
+        return super().spawn(name, env=env, **how)
 
     def endpoint(self, name, kind="client"):
         return f"tcp://{self.host}:{self.ports[name][kind]}"
