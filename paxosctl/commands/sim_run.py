@@ -10,6 +10,7 @@ import click
 
 from paxosctl.cli.app import Duration, Settings, Whole, negative, verb
 from paxosctl.cli.colour import drawing_console
+from paxosctl.cli.progress_line import is_wanted
 from paxosctl.cli.render import View
 from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import LEVEL_LATEST
@@ -242,7 +243,7 @@ def _small_story(
 @contextmanager
 def _progress(words: str, total: int | None) -> Iterator[Callable[[], None]]:
     """A bar on standard error, if that is a terminal; gives what to call after each step."""
-    console = drawing_console()
+    console = drawing_console() if is_wanted() else None
     if console is None:
         yield lambda: None
         return

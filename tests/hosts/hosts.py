@@ -65,6 +65,8 @@ printf '[Journal]\\nStorage=volatile\\nForwardToSyslog=no\\nReadKMsg=no\\n' \\
     > /etc/systemd/journald.conf.d/hosts.conf
 printf '[Unit]\\nRequires=sysinit.target\\nAfter=sysinit.target\\n[Install]\\n' \\
     > /etc/systemd/system/multi-user.target
+# As on a machine: what is mounted reaches the namespaces of services. Not this machine's own.
+mount --make-rshared /
 export container=namespaces
 exec {systemd} --system --unit=multi-user.target --log-target=journal --show-status=0
 """

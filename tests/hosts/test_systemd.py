@@ -6,6 +6,7 @@ from tests.hosts import program
 from tests.hosts.hosts import Host, Wire, until
 from tests.hosts.pages import run_section
 
+LOAD_KEY = program.ROOT / "conf" / "load-key.conf"
 UNIT = "paxosd@n1"
 DROP_IN = f"/etc/systemd/system/{UNIT}.service.d/test.conf"
 CONFIG = """
@@ -26,7 +27,7 @@ import sys, time
 if "n1.toml" in " ".join(sys.orig_argv):
     from paxosd.daemon import start_progress
     from paxosd.replica import recovery
-    start_progress.EXTEND_MS = 2500
+    start_progress.EXTEND_MS = 8000
     whole = recovery._replay
     def slowly(memory, log, now_ms, started_ms, progress):
         for step in range(1, {steps} + 1):
@@ -122,11 +123,11 @@ def test_a_reload_ends_and_the_node_goes_on(machine):
 
 def test_a_loop_that_hangs_is_ended_and_the_node_starts_again(machine):
     """Its other threads run on: none of them feeds the watchdog."""
-    machine.prepare("WatchdogSec=1", "RestartSec=0", code=HANG)
+    machine.prepare("WatchdogSec=5", "RestartSec=0", code=HANG)
     machine.systemctl("start", UNIT)
     first = machine.show("MainPID")
     machine.host.run("kill", "-USR1", first)
-    until(lambda: machine.show("NRestarts") == "1", "another start")
+    until(lambda: machine.show("NRestarts") != "0", "another start")
     until(lambda: machine.show("ActiveState") == "active", "the node")
     assert machine.show("MainPID") != first
     assert machine.works()
@@ -136,7 +137,7 @@ def test_a_loop_that_hangs_is_ended_and_the_node_starts_again(machine):
 
 
 def test_a_start_that_gets_ahead_has_the_time_that_it_needs(machine):
-    machine.prepare("TimeoutStartSec=1", code=SLOW_START.format(steps=8, step_s=0.5))
+    machine.prepare("TimeoutStartSec=10", code=SLOW_START.format(steps=26, step_s=0.5))
     machine.systemctl("start", "--no-block", UNIT)
     words = until(
         lambda: "applying the log, " in machine.show("StatusText") and machine.show("StatusText"),
@@ -172,3 +173,28 @@ def test_one_that_was_killed_is_started_again(machine):
     until(lambda: machine.show("NRestarts") == "1", "another start")
     until(lambda: machine.show("ActiveState") == "active", "the node")
     assert machine.works()
+
+
+def test_a_key_is_handed_to_the_node_alone(machine):
+    """The file itself is root's; what the service gets is its user's, and in no file system."""
+    machine.host.write("/etc/paxosd/n1.key", "a secret", mode=0o600)
+    machine.prepare(*LOAD_KEY.read_text().partition("[Service]")[2].split("\n"))
+    machine.systemctl("start", UNIT)
+    main = machine.show("MainPID")
+    directory = f"/run/credentials/{UNIT}.service"
+    environ = machine.host.run("cat", f"/proc/{main}/environ").stdout.split("\0")
+    assert f"CREDENTIALS_DIRECTORY={directory}" in environ
+    inside = ("nsenter", "--target", main, "--mount", "--")
+    key = machine.host.run(*inside, "stat", "-c", "%a %U", f"{directory}/key").stdout.split()
+    assert key == ["400", "paxosd"]
+    assert machine.host.run(*inside, "cat", f"{directory}/key").stdout == "a secret"
+    assert machine.works()
+    machine.systemctl("stop", UNIT)
+    assert machine.host.run("test", "-e", directory, check=False).returncode != 0
+
+
+def test_without_its_key_a_node_does_not_start(machine):
+    machine.host.run("rm", "-f", "/etc/paxosd/n1.key")
+    machine.prepare("Restart=no", *LOAD_KEY.read_text().partition("[Service]")[2].split("\n"))
+    machine.systemctl("start", UNIT, check=False)
+    assert machine.show("ActiveState") == "failed"
