@@ -114,6 +114,8 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
               help="Clients of one lock; clocks drift by 500 ppm then.")  # fmt: skip
 @click.option("--transactors", type=Whole(0, 100), default=RunOptions().transactors,
               show_default=True, help="Clients that do transactions.")  # fmt: skip
+@click.option("--rights", type=Whole(0, 100), default=RunOptions().rights, show_default=True,
+              help="Clients with few rights; all have keys then, and rights change.")  # fmt: skip
 @click.option("--duration", type=Duration(), default="60s", show_default=True,
               help="Virtual time under faults.")  # fmt: skip
 @click.option("--jobs", type=Whole(1, 1024), help="Runs at a time.  [default: one a core]")
@@ -142,6 +144,7 @@ def run_verb(
     holders: int,
     locks: int,
     transactors: int,
+    rights: int,
     duration: int,
     jobs: int | None,
     trace: Path | None,
@@ -168,7 +171,7 @@ def run_verb(
     options = RunOptions(
         nodes=nodes, duration_ms=duration, faults=faults, clients=clients, operations=operations,
         keys=keys, level=level, members=members, watchers=watchers, holders=holders,
-        locks=locks, transactors=transactors,
+        locks=locks, transactors=transactors, rights=rights,
     )  # fmt: skip
     if trace is not None or schedule is not None or record is not None:
         summary = _run_one(seeds[0], options, _read_schedule(schedule), trace, record)

@@ -100,13 +100,27 @@ class Permissions:
             return None if self._authority.principal_of(key) is not None else _forbidden(_NOBODYS)
         return _forbidden(_NO_KEY) if self.required else None
 
-    def voucher_refusal(self, key: bytes) -> Refusal | None:
-        """Why who has this key may not vouch for others' requests; None: it is a node, or, without
-        a key, while nothing is required, whoever can connect: for it nobody is vouched then."""
+    def voucher_refusal(self, key: bytes, client: bytes) -> Refusal | None:
+        """Why who has this key may not vouch for a request of who has the key ``client``; None: it
+        is a node, or, without a key, while nothing is required, whoever can connect: for it nobody
+        is vouched then."""
         who = self._authority.principal_of(key)
-        if (who is not None and who.role == PEER) or not (key or self.required):
+        if who is None or who.role != PEER:
+            if not (key or self.required):
+                return None
+            return _forbidden("only a node of the cluster passes on what others ask")
+        known = self._authority.principal_of(client) is not None
+        if known or client in self._machine.rights.revoked:
             return None
-        return _forbidden("only a node of the cluster passes on what others ask")
+        # The other node let that client in: it may have applied a newer table than this one.
+        words = f"{REFUSALS[BUSY]}: this node has yet to learn whose key the client has"
+        return Refusal(BUSY, words, "")
+
+    def asker(self, key: bytes) -> bytes:
+        """By whose key a write is asked for that came with this one. A node has none to write: what
+        it passes on, and does not vouch for, is of a client without a key."""
+        who = self._authority.principal_of(key) if key else None
+        return b"" if who is not None and who.role == PEER else key
 
     def _holder(self, key: bytes) -> Principal:
         who = self._authority.principal_of(key)

@@ -167,20 +167,20 @@ class Service:
         self.requests += 1
         self._use_settings()
         if type(message) is VouchedRequest:
-            refusal = self._permissions.voucher_refusal(key)
+            refusal = self._permissions.voucher_refusal(key, message.key)
             if refusal is not None:
                 self._refuse(client, message.request_id, refusal)
                 return
             key = message.key if key else b""
             message = WriteRequest(message.request_id, message.entry)
         if type(message) is WriteRequest:
-            self._write(client, message, key)
+            self._write(client, message, self._permissions.asker(key))
         elif type(message) is ReadRequest:
             self.kinds[READ if message.mode == LINEARIZABLE else STALE_READ] += 1
             self._read(client, message, key)
         elif type(message) is ForwardRequest:
             self.kinds[FORWARD] += 1
-            self._forward(client, message, key)
+            self._forward(client, message, self._permissions.asker(key))
         elif type(message) is HistoryRequest:
             self.kinds[HISTORY] += 1
             self._ask_history(client, message, key)

@@ -480,6 +480,7 @@ PROFILES: dict[str, Profile | GapProfile | SceneProfile] = {
         Profile("calm-changes", _BUSY_CHANGING, _calm_changes, _flows),
         Profile("wrong-clocks", replace(_BUSY, level=LEVEL_LATEST), _wrong_clocks),
         Profile("leases", replace(_STORMY, level=LEVEL_LATEST, holders=3)),
+        Profile("rights", replace(_STORMY, level=LEVEL_LATEST, rights=3)),
         Profile("leases-clocks", replace(_BUSY, level=LEVEL_LATEST, holders=3), _wrong_clocks),
         Profile("leases-crossed", replace(_BUSY, level=LEVEL_LATEST, holders=3), _old_batches),
         Profile("locks", LOCKS),

@@ -8,6 +8,7 @@ from tests.bench.mutations_learning import LEARNING
 from tests.bench.mutations_locks import LOCKS
 from tests.bench.mutations_members import MEMBERS
 from tests.bench.mutations_protocol import PROTOCOL
+from tests.bench.mutations_rights import RIGHTS
 from tests.bench.mutations_time import TIME
 from tests.bench.mutations_transactions import TRANSACTIONS
 from tests.bench.mutations_watch import WATCHES
@@ -25,6 +26,7 @@ MUTATIONS: dict[str, Mutation] = {
         TRANSACTIONS,
         HISTORY,
         ACTING,
+        RIGHTS,
     )
     for each in table
 }

@@ -171,7 +171,8 @@ class TestMatrix:
                 site = Site(required)
                 number = site.sessions[owner]
                 fence = (0, [c.FENCE, number, 77]) if session0 else (number, [c.PUT, IN, b"x"])
-                allowed = who == owner or (not required and who == "none")
+                # What a node does not vouch for is of somebody without a key.
+                allowed = who == owner or (not required and who in ("none", "peer"))
                 if session0 and not required:
                     allowed = _known(who)
                 _check(site, who, allowed, partial(_write, site, who, *fence))

@@ -19,6 +19,7 @@ from paxosd.sim.nemesis.kinds import KINDS
 from paxosd.sim.nemesis.limits import draw_limits
 from paxosd.sim.nemesis.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
 from paxosd.sim.nemesis.nemesis import draw_schedule
+from paxosd.sim.nemesis.rights import draw_rights
 from paxosd.sim.nemesis.schedule import Schedule
 from paxosd.sim.nemesis.shape import draw_cluster, draw_level, keeping, limited, summing, waiting
 from paxosd.sim.nemesis.tails import draw_tails
@@ -76,6 +77,8 @@ def draw_run(world: World, options: RunOptions, schedule: Schedule | None = None
         shape = keeping(world.derive("history"), shape)
         shape, upgrades = draw_level(world.derive("level"), shape, names, options.duration_ms)
         older = world.derive("older").randrange(options.level)
+        if options.rights:  # there are keys from the start on
+            upgrades = {}
     count = 1 if _draw_grows(world, options) else options.nodes
     return RunDraw(
         first=names[:count],
@@ -134,6 +137,8 @@ def draw_faults(
         drawn = Schedule([*drawn, *clocks])
     if options.level:
         drawn = Schedule([*drawn, *draw_settings(world.derive("settings"), options.duration_ms)])
+    if options.rights:
+        drawn = Schedule([*drawn, *draw_rights(world.derive("rights"), options.duration_ms)])
     if options.quota:
         drawn = Schedule([*drawn, *draw_quota(world.derive("quota"), options.duration_ms)])
     if not options.members:

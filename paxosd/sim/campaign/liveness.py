@@ -5,6 +5,7 @@ feature level is raised, and log time passes. A breach raises Violation.
 """
 
 from collections.abc import Callable, Sequence
+from operator import lt
 
 from paxosd.check.history import UNKNOWN, Operation
 from paxosd.core.client.watch_effects import WatchOptions
@@ -12,9 +13,11 @@ from paxosd.sim.cluster.clients import SimClient
 from paxosd.sim.cluster.cluster import SimCluster
 from paxosd.sim.cluster.lease_holder import LeaseHolder
 from paxosd.sim.cluster.lock_client import LockClient
+from paxosd.sim.cluster.rights_client import RightsClient
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watchers import SimWatcher
 from paxosd.sim.nemesis.changes import Operator
+from paxosd.sim.nemesis.rights import RightsAdmin
 
 IDLE_LIMIT_MS = 60_000.0
 """Each operation has a deadline, and an outcome query after it has another: all end within this."""
@@ -30,6 +33,8 @@ REIGNS_AFTER_HEAL_MAX = 12
 LEASES_LIMIT_MS = 60_000.0
 LOCKS_LIMIT_MS = 300_000.0
 """Each of a few clients holds it once more, for some TTLs of at most 20 s."""
+RIGHTS_LIMIT_MS = 30_000.0
+RIGHTS_LOOK_MS = 500.0
 REJOIN_MS = 500.0
 REJOIN_TRIES = 120
 
@@ -98,6 +103,24 @@ class LivenessChecks:
             self._holders[0].leave_one()
         if self._holders or self._lockers:
             self._wait("leases do not end", LEASES_LIMIT_MS, self._no_leases)
+
+    def check_rights(self, admin: RightsAdmin, clients: Sequence[RightsClient]) -> None:
+        """Once each has its rights again, each can write what is its own. Raises Violation."""
+        world = self._cluster.world
+        until_ms = world.now_ms + RIGHTS_LIMIT_MS
+        while not admin.restored():
+            if world.now_ms > until_ms:
+                raise Violation("liveness", "rights are not restored after the heal")
+            world.run_until(world.now_ms + RIGHTS_LOOK_MS)
+        before = [client.succeeded for client in clients]
+        for client in clients:
+            client.begin_again()
+            client.ask_once()
+        self._wait(
+            "a client that has its rights again cannot write",
+            RIGHTS_LIMIT_MS,
+            lambda: all(map(lt, before, [client.succeeded for client in clients])),
+        )
 
     def _no_leases(self) -> bool:
         """Nobody writes: it is the leader that lets log time pass. Who is no member any more may

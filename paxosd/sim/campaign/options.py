@@ -31,6 +31,9 @@ class RunOptions:
     transactors: int = 0
     """Additional clients that do transactions, from feature level 4 on; without any an old seed
     stays what it was."""
+    rights: int = 0
+    """Additional clients with keys of their own and few rights. Then all have keys, and an admin
+    changes rights during the run; without any an old seed stays what it was."""
     revision_readers: int = 1
     """Additional clients that read earlier revisions."""
     level: int = LEVEL_LATEST

@@ -39,12 +39,14 @@ from paxosd.sim.cluster.lock_client import make_lock_clients
 from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.cluster.revision_reader import RevisionReader
+from paxosd.sim.cluster.rights_client import make_rights_clients
 from paxosd.sim.cluster.stale_reader import StaleReader
 from paxosd.sim.cluster.traces import RunTraces
 from paxosd.sim.cluster.transactor import make_transactors
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watchers import make_watchers
 from paxosd.sim.nemesis.director import Director
+from paxosd.sim.nemesis.rights import RightsAdmin
 from paxosd.sim.nemesis.schedule import Schedule
 from paxosd.sim.nemesis.shape import make_clients
 from paxosd.sim.world.trace import TAIL_LINES, Trace
@@ -143,7 +145,9 @@ class SimRun:
         world = self.world = World(seed)
         self._draw = draw = draw_run(world, options, schedule)
         shape = replace(draw.shape, process=replace(draw.shape.process, traces=traces))
-        self.cluster = SimCluster(world, draw.first, shape, trace, draw.spares, records)
+        self.cluster = SimCluster(
+            world, draw.first, shape, trace, draw.spares, records, keyed=options.rights > 0
+        )
         self.cluster.invariants.understood.update(draw.levels)
         self.history = History(lambda: int(world.now_ms * 1000))
         self.clients = make_clients(
@@ -166,11 +170,13 @@ class SimRun:
             self.cluster, options.locks if has_leases else 0, brief=options.brief_locks
         )
         self.transactors = make_transactors(self.cluster, options.transactors if has_leases else 0)
+        self.keyed = make_rights_clients(self.cluster, options.rights)
+        self._rights_admin = RightsAdmin(self.cluster, self.keyed)
         self.watchers = make_watchers(
             self.cluster, world.derive("watch"), options.watchers, options.keys
         )
         self.revision_readers = self._make_revision_readers()
-        self._director = Director(self.cluster)
+        self._director = Director(self.cluster, self._rights_admin)
         self._checked = "ok"
 
     def _make_revision_readers(self) -> list[RevisionReader]:
@@ -230,7 +236,9 @@ class SimRun:
         for name, at_ms in self._draw.upgrades.items():
             world.at(at_ms, cluster.run_program, name, options.level)
         readers = [*self.readers, *self.revision_readers]
-        others = [*readers, *self.holders, *self.lockers, *self.transactors]
+        others = [*readers, *self.holders, *self.lockers, *self.transactors, *self.keyed]
+        if self.keyed:
+            self._rights_admin.start()
         for client in [*self.clients, *others]:
             world.at(START_MS, client.start)
         for watcher in self.watchers:
@@ -245,7 +253,8 @@ class SimRun:
     def heal(self) -> None:
         """The clients begin nothing more, every fault ends, and all processes run."""
         self.cluster.note("run.heals")
-        for client in [*self.clients, *self.holders, *self.lockers, *self.transactors]:
+        workers = [*self.holders, *self.lockers, *self.transactors, *self.keyed]
+        for client in [*self.clients, *workers]:
             client.stop()
         self._director.heal()
 
@@ -270,6 +279,8 @@ class SimRun:
             self.transactors,
         )
         checks.check()
+        if self.keyed:
+            checks.check_rights(self._rights_admin, self.keyed)
         for reader in [*self.readers, *self.revision_readers]:
             reader.stop()
         checks.check_level()

@@ -120,7 +120,7 @@ def replay_command(seed: int, options: RunOptions) -> str:
     words = [f"paxosctl sim run --seed {seed}"]
     usual = RunOptions()
     shown = ("nodes", "faults", "clients", "operations", "keys", "members", "watchers",
-             "holders", "locks", "transactors", "level")  # fmt: skip
+             "holders", "locks", "transactors", "rights", "level")  # fmt: skip
     for name in shown:
         value = getattr(options, name)
         if value == getattr(usual, name):

@@ -129,6 +129,7 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "fault_rm": lambda who, args: f"the fault {args.get('name', '?')} of {who} is removed",
     "fault_clear": lambda who, args: f"all faults of {who} are removed",
     "member": lambda who, args: f"an operator wants to {args.get('wish', '?')} a member",
+    "rights": lambda who, args: "an admin changes who may do what",
     "settings": lambda who, args: "an operator changes one of the replicated settings",
     "rejoin": lambda who, args: f"an operator lets {who} vote again with what it has learned anew",
     "net": _net,

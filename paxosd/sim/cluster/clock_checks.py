@@ -52,6 +52,12 @@ class ClockChecks:
         self._sessions: set[int] = set()
         self._used_ms: dict[int, float] = {}
         """When the last command of a session was proposed."""
+        self._unused: set[tuple[Slot, int]] = set()
+        """Slots and sessions of which all was refused. Only used for lookups."""
+
+    def unused(self, slot: Slot, session: int) -> None:
+        """The commands of a session in this slot were all refused: it was not used."""
+        self._unused.add((slot, session))
 
     def on_proposed(self, slot: Slot, value: bytes) -> None:
         """A leader proposes, or somebody votes for, a value."""
@@ -88,6 +94,8 @@ class ClockChecks:
             wrong = self._check_pace(slot, applied, batch, now_ms, proposed_ms)
             wrong = wrong or self._check_gone(slot, applied, batch, now_ms)
         for session in [*(entry.session for entry in batch.entries), *applied.new]:
+            if (slot, session) in self._unused:
+                continue
             # What passed at level 0 since its last use a wall clock may have made up.
             self._used_ms[session] = proposed_ms if applied.level else float("-inf")
         return wrong

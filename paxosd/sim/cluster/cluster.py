@@ -7,6 +7,7 @@ from typing import Any
 from paxosd.core.types import NodeId
 from paxosd.sim.cluster.clock_checks import ClockChecks
 from paxosd.sim.cluster.invariants import Invariants
+from paxosd.sim.cluster.keys import SimKeys
 from paxosd.sim.cluster.life import CLUSTER, ProcessOptions
 from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.cluster.records import RunRecords
@@ -40,8 +41,11 @@ class SimCluster:
         trace: Trace | None = None,
         spares: Sequence[NodeId] = (),
         records: RunRecords | None = None,
+        *,
+        keyed: bool = False,
     ) -> None:
-        """``records``: what the processes leave behind; None: nothing."""
+        """``records``: what the processes leave behind; None: nothing. ``keyed``: whether nodes and
+        clients have keys."""
         options = options or ClusterOptions()
         self.world = world
         self.first = names
@@ -52,6 +56,9 @@ class SimCluster:
             trace.clock = world
         self.invariants = Invariants(self.first, ClockChecks(lambda: world.now_ms))
         self.network = Network(world, CLUSTER, options.network)
+        self.keys = SimKeys(names) if keyed else None
+        """None: nobody has a key."""
+        self.network.keys = self.keys
         self.processes: dict[NodeId, SimProcess] = {
             name: SimProcess(
                 world,

@@ -28,6 +28,7 @@ class _OneWayNetwork:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self.keys = network.keys
         self.events = self
 
     def send(self, envelope: Envelope, to: NodeId) -> None:

@@ -24,6 +24,7 @@
     log-time, session    see ``clock_checks.py``
     lease            see ``lease_checks.py``
     quota            see ``quota_checks.py``
+    rights           see ``rights_checks.py``
 
 A breach raises :class:`Violation`. The steps are reported by ``watched.py``.
 """
@@ -31,7 +32,7 @@ A breach raises :class:`Violation`. The steps are reported by ``watched.py``.
 from collections.abc import Callable, Sequence
 
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings, SettingsError
-from paxosd.core.commands import changes_members, changes_settings
+from paxosd.core.commands import changes_members, changes_settings, with_requester
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.genesis import Record
 from paxosd.core.membership import UNKNOWN, Membership
@@ -43,11 +44,12 @@ from paxosd.core.work import TURN_UNITS_MAX
 from paxosd.sim.cluster.ballot_box import BallotBox
 from paxosd.sim.cluster.clock_checks import ClockChecks
 from paxosd.sim.cluster.lease_checks import LeaseChecks
+from paxosd.sim.cluster.rights_checks import RightsChecks
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watch_truth import WatchTruth
 from paxosd.sim.cluster.witnesses import Witnesses
 from paxosd.storage.wal import Recovered, Wal
-from paxosd.wire import WireError, decode_entry, unpack
+from paxosd.wire import EntryLimits, WireError, decode_entry, encode_entry, unpack
 
 _OF_AN_EPOCH = frozenset({AcceptRecord, PromiseRecord})
 _PROMISING = frozenset({Promise, Prepare, Nack})
@@ -97,6 +99,8 @@ class Invariants:
         """The changes that watchers must get; None if there are no watchers."""
         self.leases: LeaseChecks | None = None
         """None if nobody holds leases."""
+        self.rights: RightsChecks | None = None
+        """None if nobody has a key."""
         self.turn_units_max = 0
         """The work of the longest turn so far, in units of ``core/work.py``."""
         self._members: dict[int, Membership] = {}
@@ -341,8 +345,18 @@ class Invariants:
             return
         _, blobs, *_ = unpack(value)
         for blob in blobs:
-            if blob not in self.proposed and not self._is_leaders_own(blob):
+            if blob not in self.proposed and not (
+                self._is_leaders_own(blob) or (self.rights is not None and self._is_named(blob))
+            ):
                 raise Violation("proposed", f"slot {slot} holds an entry that no client sent")
+
+    def _is_named(self, blob: bytes) -> bool:
+        """Whether a client has sent it, and a node has written into it whose key that was."""
+        try:
+            entry = decode_entry(blob, EntryLimits(client_names=True, coordination=True, keys=True))
+        except WireError:
+            return False
+        return not entry.session and encode_entry(with_requester(entry, b"")) in self.proposed
 
     def _is_leaders_own(self, blob: bytes) -> bool:
         """Whether a leader may have proposed this by itself: a leader lets a node that has set its

@@ -25,6 +25,7 @@ from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.replica import Replica
 from paxosd.replica.request_times import RequestTimes
 from paxosd.sim.cluster.invariants import Invariants
+from paxosd.sim.cluster.keys import ROOT, SimKeys
 from paxosd.sim.cluster.records import NodeRecords
 from paxosd.sim.cluster.traces import RunTraces
 from paxosd.sim.cluster.watched import WatchedMachine, WatchedNode
@@ -369,11 +370,14 @@ def _snapshot_options(around: Surroundings) -> SnapshotOptions | None:
 def _replica_options(around: Surroundings, boot_count: int) -> ReplicaOptions:
     if around.head is not None:
         return replace(around.head.replica_options, boot_count=boot_count)
+    is_keyed = around.network.keys is not None
     return ReplicaOptions(
         cluster=CLUSTER,
         node=around.name,
         boot_count=boot_count,
         contacts=_contacts(around),
+        trusted_peers=SimKeys(around.names).nodes if is_keyed else {},
+        trusted_admins={"root": ROOT} if is_keyed else {},
         entry_limits=EntryLimits(),
         read_bytes_max=1 << 20,
         catch_up_bytes_max=frame_limits.part_of(around.message_bytes_max) or 1 << 20,

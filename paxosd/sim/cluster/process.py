@@ -377,8 +377,10 @@ class SimProcess:
 
     def arrive_request(self, client: bytes, message: ClientMessage) -> None:
         """A client's request has come to a socket."""
-        if self._replica is not None and self.bus.arrive_request(client, message):
-            self._wake()
+        if self._replica is not None:
+            key = self._network.key_of(client, self._replica.authority)
+            if key is not None and self.bus.arrive_request(client, message, key):
+                self._wake()
 
     def arrive_subscription(self, subscribe: bool, topic: bytes) -> None:
         """A watcher subscribes to a topic, or the last subscriber of a topic is gone."""

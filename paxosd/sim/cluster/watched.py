@@ -37,6 +37,9 @@ class WatchedMachine(Machine):
         leases, truth = self._invariants.leases, self._invariants.watch
         if leases is not None and self._invariants.is_new(slot):
             leases.on_changes(each_change(self.changes_of(slot, batch)))
+        rights = self._invariants.rights
+        if rights is not None and self._invariants.is_new(slot):
+            rights.on_applied(slot, batch, results)
         if limit:
             check_quota(self._name, slot, self, limit, held)
         self._invariants.on_applied(self._name, slot, before, self)

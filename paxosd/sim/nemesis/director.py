@@ -10,6 +10,7 @@ from paxosd.sim.cluster.double import end_double, start_double
 from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.nemesis.changes import Operator
 from paxosd.sim.nemesis.misuse import is_rolled_back
+from paxosd.sim.nemesis.rights import RightsAdmin
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule, ScheduleError
 from paxosd.sim.nemesis.tails import harms
 
@@ -23,10 +24,12 @@ class Director:
     ``counts``: kind of fault (as in ``nemesis/kinds.py``) → how often it was done to a process.
     """
 
-    def __init__(self, cluster: SimCluster) -> None:
+    def __init__(self, cluster: SimCluster, rights_admin: RightsAdmin | None = None) -> None:
+        """``rights_admin``: who changes the rights, in a run with keys."""
         self.cluster = cluster
         self.counts: dict[str, int] = {}
         self.operator = Operator(cluster)
+        self.rights_admin = rights_admin
         self._whole: set[NodeId] = set()
         """The nodes that lose no memory in this schedule."""
         self._doubles: dict[NodeId, SimProcess] = {}
@@ -96,6 +99,10 @@ class Director:
                 self.operator.set_one("quota_bytes", int(args["quota_bytes"]))
             else:
                 self.operator.set_settings(int(args["lot"]))
+        elif directive.verb == "rights":
+            if self.rights_admin is not None:
+                self.count("rights")
+                self.rights_admin.carry_out(int(args["lot"]))
         elif directive.verb == "rejoin":
             self.operator.rejoin(node)
         else:

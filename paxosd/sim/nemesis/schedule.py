@@ -35,6 +35,7 @@ stand in the from, to and on of fault_add, too):
     member           wish (add, promote, swap, remove, demote, quorum, relic), lot: changes.py
     settings         lot: what of the replicated settings an operator changes; or quota_bytes, its
                      value; see changes.py
+    rights           lot: what of the rights an admin changes (in a run with keys); see rights.py
     rejoin           let a node that lost its memory vote again
     heal             everything of the above ends, and nodes that are down or paused go on
 """
@@ -75,6 +76,7 @@ VERBS = frozenset(
         "restart",
         "resume",
         "rollback",
+        "rights",
         "settings",
         "starve",
         "tail",

@@ -100,11 +100,11 @@ class SimBus:
         self.arrived.append(envelope)
         return True
 
-    def arrive_request(self, client: bytes, message: ClientMessage) -> bool:
-        """A client's request; False if the sockets are full, and it is dropped."""
+    def arrive_request(self, client: bytes, message: ClientMessage, key: bytes = b"") -> bool:
+        """A client's request, with its key; False if the sockets are full, and it is dropped."""
         if len(self.requests) >= ARRIVED_MAX:
             return False
-        self.requests.append((client, message, b""))
+        self.requests.append((client, message, key))
         return True
 
     # -- receiving

@@ -11,12 +11,14 @@ on its way to, or from, an earlier run. Partitions are no concern of this module
 nodes the fault plan of the receiver does them (``SimBus``); only clients are cut off here.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
+from paxosd.replica.authority import Authority
 from paxosd.sim.world.event_links import EventLinks
 from paxosd.sim.world.frame_limits import FrameLimits
 from paxosd.sim.world.slow_links import SlowLinks
@@ -86,6 +88,12 @@ class ClientEnd(Protocol):
     def arrive_answer(self, node: NodeId, message: ServerMessage) -> None: ...
 
 
+class Keys(Protocol):
+    """Who has which key; for :class:`paxosd.sim.cluster.keys.SimKeys`."""
+
+    def shown_to(self, client: bytes, authority: Authority) -> bytes | None: ...
+
+
 class Network:
     """All ways. ``counters``: kind of fault (as in ``nemesis/kinds.py``) → messages that it met."""
 
@@ -100,6 +108,10 @@ class Network:
         """What links carry; at first each carries anything at once."""
         self.frames = FrameLimits(cluster, world.derive("frames"))
         """What processes take; at first each takes anything."""
+        self.keys: Keys | None = None
+        """Who has which key; None: nobody has one."""
+        self.on_answer: Callable[[bytes, ServerMessage], object] | None = None
+        """Called with each answer that a node gives a client."""
         self.eavesdroppers: dict[NodeId, Receiver] = {}
         """Second processes under a member's name: published votes come to them, too."""
         self._world = world
@@ -251,6 +263,11 @@ class Network:
 
     # -- clients
 
+    def key_of(self, client: bytes, authority: Authority) -> bytes | None:
+        """The key that a client has proved to a node to have; b"": it has none. None: the node lets
+        it come no further than to the handshake."""
+        return b"" if self.keys is None else self.keys.shown_to(client, authority)
+
     def connect(self, client: bytes, to: NodeId) -> None:
         """A client wants a connection. It learns whether that succeeded; it tries again itself."""
         if client not in self._clients:
@@ -316,6 +333,8 @@ class Network:
 
     def answer(self, sender: NodeId, client: bytes, message: ServerMessage) -> bool:
         """Towards a client; False if there is no connection."""
+        if self.on_answer is not None:
+            self.on_answer(client, message)
         if client in self.events.links:
             return self.events.answer(client, message)
         if (client, sender) not in self._connections:
