@@ -55,11 +55,11 @@ VERBS = {
     "hash": Verb("cluster", "Compare the state of all members, as of one slot."),
     "top": Verb(
         "top",
-        "Watch the cluster live: nodes, roles, ballots, slots, writes, fsync, faults, events.",
+        "Watch the cluster live: roles, slots, speed, faults, events.",
     ),
     "doctor": Verb(
         "doctor",
-        "Find what is wrong with this machine and this cluster, each with its remedy.",
+        "Find what is wrong here and in the cluster, and the remedies.",
     ),
     "auth": Verb("auth", "Keys, and who may do what with them."),
     "member": Verb(

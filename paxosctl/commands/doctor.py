@@ -19,7 +19,7 @@ from paxosctl.cli.progress_line import stages
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings, too.")
 def doctor_verb(settings: Settings, config_path: Path | None, strict: bool) -> None:
-    """Find what is wrong with this machine and this cluster, each with its remedy.
+    """Find what is wrong here and in the cluster, and the remedies.
 
     With --config it looks at the machine of that node: before its first start, while it runs, or
     when it does not start any more. Without, it looks at the cluster from anywhere. Nothing is

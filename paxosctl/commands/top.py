@@ -20,7 +20,7 @@ INTERVAL_MS = 1000
 @click.option("--no-color", "--no-colour", "no_color", is_flag=True,
               help="No colours, as --color never.")  # fmt: skip
 def top_verb(settings: Settings, interval: int, once: bool, no_color: bool) -> None:
-    """Watch the cluster live: nodes, roles, ballots, slots, writes, fsync, faults, events.
+    """Watch the cluster live: roles, slots, speed, faults, events.
 
     The line at the bottom has the keys; ? explains them. A node that does not answer is shown as
     such, and delays nothing.
