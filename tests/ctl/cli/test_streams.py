@@ -55,7 +55,7 @@ VERBS = {
     # Time to learn of the refusal on a busy machine, too: what is refused is 69, silence is 75.
     "unreachable": ["get", "k", "--endpoints", "tcp://127.0.0.1:1", "--timeout", "1s"],
 }
-HELP_LINES_MAX = 100
+HELP_LINES_MAX = 120
 """Of all of the help, which stands where no verb is named."""
 WITH_OUTPUT = {
     name
