@@ -229,7 +229,7 @@ class Handshakes:
 
     def greeted(self, mechanism: str) -> Failure | None:
         """How a node greets that seemed to have another key; as :meth:`failed`."""
-        if mechanism == "NULL":
+        if mechanism == ("NULL" if self.form.is_curve else "CURVE"):
             self._seen.pop(OTHER_KEY, None)
             return self.failed(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, _OTHER_MECHANISM)
         if mechanism == "CURVE":

@@ -96,6 +96,7 @@ class DialledSocket:
         self._again_ms = 0
         self._connected_ms = 0
         self._look: GreetingLook | None = None
+        self._look_due_ms = 0
         self._open()
 
     @property
@@ -201,21 +202,40 @@ class DialledSocket:
                 self._on_event(dial, event, value)
 
     def _failed(self, event: int, value: int) -> None:
-        is_slow = clock_ms() - self._connected_ms >= SLOW_MS
-        if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and (is_slow or not self.is_encrypted):
-            return  # DISCONNECTED follows, and ZeroMQ dials again
-        failure = self._handshakes.failed(event, value)
         target = self._dial.target if self._dial is not None else ""
+        if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            if clock_ms() - self._connected_ms >= SLOW_MS:
+                return  # DISCONNECTED follows, and ZeroMQ dials again
+            if not self.is_encrypted:
+                self._look_beside(target)
+                return
+        failure = self._handshakes.failed(event, value)
         self._shut()
         if failure is not None and failure.code == OTHER_KEY:
             # Or the other side had no key, or was just ending.
-            self._look = GreetingLook(
-                self._sockets,
-                target,
-                lambda mechanism: self._go_on(self._handshakes.greeted(mechanism)),
-            )
+            self._look_at(target, lambda said: self._go_on(self._handshakes.greeted(said)))
         else:
             self._go_on(failure)
+
+    def _look_at(self, target: str, on_end: Callable[[str], None]) -> None:
+        if self._look is not None:
+            self._look.close()
+        self._look = GreetingLook(self._sockets, target, on_end)
+
+    def _look_beside(self, target: str) -> None:
+        """ZeroMQ dials again; meanwhile it is looked whether the node wants a key, now and then."""
+        now_ms = clock_ms()
+        if now_ms < self._look_due_ms:
+            return
+        self._look_due_ms = now_ms + PAUSE_MS
+
+        def on_end(said: str) -> None:
+            if said == "CURVE" and self.socket is not None and not self.is_encrypted:
+                failure = self._handshakes.greeted(said)
+                self._shut()
+                self._go_on(failure)
+
+        self._look_at(target, on_end)
 
     def _go_on(self, failure: Failure | None) -> None:
         if failure is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from paxosctl.cli.app import Settings
 from paxosctl.cli.streams import StreamError, say
-from paxosctl.client.errors import ClientError
+from paxosctl.client.errors import ClientError, ForbiddenError
 from paxosctl.evidence.archive import is_bundle, opened_bundle
 from paxosctl.evidence.running_nodes import RunningNodes
 from paxosd.recorder.files import DIRECTORY
@@ -149,6 +149,9 @@ def _fetch(
         if settings.output != "json":
             say(f"paxosctl: the running nodes were asked, for no source is named{HINT}")
         raise
+    if (forbids := running.forbids) is not None:
+        words = f"recordings and logs are data: {forbids}{HINT}"
+        raise ForbiddenError(forbids.code, words)
     fetch_span(running, wanted)
     found.running, found.directory = running, directory
     found.names.append(str(directory))

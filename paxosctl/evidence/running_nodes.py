@@ -15,7 +15,7 @@ from typing import Any
 
 from paxosctl.cli.survey import NodeView, ask_all, members_of, survey
 from paxosctl.client.client import Client
-from paxosctl.client.errors import ClientError, NotSubmittedError, RefusedError
+from paxosctl.client.errors import ClientError, ForbiddenError, NotSubmittedError, RefusedError
 from paxosd.config.schema import NAME_PATTERN
 from paxosd.core.client.calls import Call
 from paxosd.host.clock import clock_ms
@@ -61,7 +61,7 @@ class RemoteFile:
 @dataclass(slots=True)
 class RemoteNode:
     """A node, and what it hands out. ``problem``: why that is nothing, in words; ``notes``: what is
-    missing otherwise."""
+    missing otherwise. ``forbids``: its refusal, where the rights of who asks are the reason."""
 
     name: str
     endpoint: str
@@ -70,6 +70,7 @@ class RemoteNode:
     files: dict[str, RemoteFile] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problem: str = ""
+    forbids: ForbiddenError | None = None
 
     @property
     def newest_ms(self) -> int:
@@ -100,6 +101,14 @@ class RunningNodes:
         self._look()
 
     @property
+    def forbids(self) -> ForbiddenError | None:
+        """The refusal of one of them, if all that answer refuse for the sake of rights."""
+        nodes = [each for each in self.nodes.values() if each.version]
+        if not nodes or any(each.forbids is None for each in nodes):
+            return None
+        return nodes[0].forbids
+
+    @property
     def problems(self) -> list[str]:
         """A sentence for each node that hands out nothing."""
         return [f"{each.name} {each.problem}" for each in self.nodes.values() if each.problem]
@@ -128,6 +137,7 @@ class RunningNodes:
             answer = answers[endpoint]
             if answer.error is not None:
                 node.problem = _why_no_files(node, answer.error)
+                node.forbids = answer.error if isinstance(answer.error, ForbiddenError) else None
                 continue
             try:
                 _take_list(node, answer.body)
@@ -238,6 +248,8 @@ def _why_no_files(node: RemoteNode, error: ClientError) -> str:
         )
     if isinstance(error, NotSubmittedError):
         return f"does not answer: {error}"
+    if isinstance(error, ForbiddenError):
+        return f"hands out neither recording nor log, for there is data in them: {error}"
     return f"does not hand out its recording: {error}"
 
 
