@@ -246,8 +246,8 @@ class FakeDaemon:
             if self.router in ready:
                 client, frame = self.router.recv_multipart(copy=False)
                 text = frame.get("User-Id") if self.key is not None else ""
-                key = z85.decode(text.encode()) if text else b""
-                self._receive(client.bytes, frame.bytes, key)
+                self._asker = z85.decode(text.encode()) if text else b""
+                self._receive(client.bytes, frame.bytes)
             if self.events in ready:
                 notice = self.events.recv()
                 self.publisher.on_subscription(notice[0] == 1, notice[1:], self._now_ms())
@@ -256,7 +256,7 @@ class FakeDaemon:
                 self.publisher.publish_members(self._news.popleft())
             self.machine.advance_checksum(self.sum_keys)
 
-    def _receive(self, client, frame, key):
+    def _receive(self, client, frame):
         try:
             request = decode_request(frame, "test")
         except WireError as error:
@@ -265,7 +265,6 @@ class FakeDaemon:
         if self.silent:
             return
         if request is not None:
-            self._asker = key
             answer = self._answer(request)
         if answer is not None:
             self.router.send_multipart([client, encode_client(answer, "test")])
