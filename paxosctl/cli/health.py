@@ -58,6 +58,22 @@ def lost_for_good(statuses: Iterable[NodeStatus]) -> tuple[str, str] | None:
     )
 
 
+def waiting_lines(statuses: Iterable[NodeStatus]) -> list[str]:
+    """Which nodes wait for whom: a line for all that wait for the same, by the one that has waited
+    longest."""
+    groups: dict[tuple[str, tuple[str, ...], str], list[NodeStatus]] = {}
+    for status in statuses:
+        key = status.role, status.unconfirmed_by, status.leader
+        groups.setdefault(key, []).append(status)
+    lines = []
+    for group in groups.values():
+        longest = max(group, key=lambda status: status.unconfirmed_ms)
+        if words := waiting_words(longest):
+            others = [status.node for status in group if status is not longest]
+            lines.append(f"{words} (so do {listed(others)})" if others else words)
+    return lines
+
+
 def waiting_words(status: NodeStatus) -> str:
     """Whom a node waits for until it may act, for how long, and what is to be done; "": nobody."""
     names, node = listed(status.unconfirmed_by), status.node

@@ -18,6 +18,7 @@ from paxosctl.cli.health import (
     state_words,
     survives,
     voters_seen,
+    waiting_lines,
     waiting_words,
 )
 from paxosctl.cli.public_names import node_status, trouble
@@ -278,7 +279,7 @@ def _cluster(views: list[NodeView]) -> View:
             notes.append(f"{view.name} ({view.endpoint}): {view.why}")
     known = [view.status for view in views if view.status is not None]
     notes += memory_lines(known)
-    notes += [words for words in map(waiting_words, known) if words]
+    notes += waiting_lines(known)
     notes += [
         f"the file of {status.node} has other members than the cluster's, which count: {line}"
         for status in known

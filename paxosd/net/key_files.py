@@ -185,6 +185,10 @@ def _read(path: Path, *, secret: bool) -> dict[str, Any]:
         raise KeyFileError(f"{path}: this is not TOML that can be read") from None
     if stat.S_ISREG(mode):
         loose = mode & (stat.S_IRWXG | stat.S_IRWXO if secret else stat.S_IWGRP | stat.S_IWOTH)
+        if path.parent == Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/nowhere"):
+            # A credential is its service's by an access control list, from some version of
+            # systemd on; the mask of that list stands in place of the group.
+            loose &= ~stat.S_IRGRP
         if loose:
             may = "read or change" if secret else "change"
             raise KeyFileError(

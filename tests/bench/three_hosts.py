@@ -66,7 +66,7 @@ class Trio:
         config.write_text(
             f'[cluster]\nid = "hosts"\n{members}\n[node]\nname = "{node}"\n'
             f'data_dir = "{node}"\nbind_host = "*"\n[log]\nformat = "json"\nfile = "{node}.log"\n'
-            "[protocol]\ncompare_wait_ms = 2000\n"
+            "[protocol]\ncompare_wait_ms = 2000\n[security]\ninsecure = true\n"
         )
         script = f"echo $$ > /run/{node}.pid; cd {ROOT}; exec {sys.executable} -m paxosd --config"
         script += f" {config}"

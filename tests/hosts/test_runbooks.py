@@ -120,7 +120,9 @@ def test_backups_and_the_way_back_from_one(hosts):
     assert "paxosd-backup.timer" in hosts["db1"].run("systemctl", "list-timers", "--all").stdout
     ctl(hosts["db1"], "put", "late", "after the backup")
     for host in hosts.values():  # all nodes are lost
-        host.run("systemctl", "kill", "--signal=KILL", f"paxosd@n{host.name[-1]}")
+        host.run(
+            "systemctl", "kill", "--kill-whom=main", "--signal=KILL", f"paxosd@n{host.name[-1]}"
+        )
         host.run("systemctl", "stop", f"paxosd@n{host.name[-1]}")
         host.run("rm", "-rf", f"/var/lib/paxosd/n{host.name[-1]}")
     heading = "All nodes are lost, and there is a backup"
@@ -135,7 +137,9 @@ def test_backups_and_the_way_back_from_one(hosts):
 
 def test_the_way_back_with_one_node_of_three(hosts):
     for name in ("db1", "db2"):  # their disks are gone for good
-        hosts[name].run("systemctl", "kill", "--signal=KILL", f"paxosd@n{name[-1]}")
+        hosts[name].run(
+            "systemctl", "kill", "--kill-whom=main", "--signal=KILL", f"paxosd@n{name[-1]}"
+        )
         hosts[name].run("systemctl", "stop", f"paxosd@n{name[-1]}")
         hosts[name].run("rm", "-rf", f"/var/lib/paxosd/n{name[-1]}")
     [said] = run_section(PAGE, "A majority is lost for good, and one node is left", hosts)

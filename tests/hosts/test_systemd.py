@@ -176,8 +176,12 @@ def test_one_that_was_killed_is_started_again(machine):
 
 
 def test_a_key_is_handed_to_the_node_alone(machine):
-    """The file itself is root's; what the service gets is its user's, and in no file system."""
-    machine.host.write("/etc/paxosd/n1.key", "a secret", mode=0o600)
+    """The files are root's; what the service gets is its user's, and in no file system."""
+    keygen = (f"{program.PREFIX}/bin/paxosd", "keygen", "--name", "n1", "--cluster", "single")
+    files = ("/etc/paxosd/n1.key", "/etc/paxosd/trust")
+    machine.host.run("rm", "-f", *files)
+    machine.host.run(*keygen, "-o", files[0], "--trust", files[1])
+    machine.host.run("chown", "root:root", *files)
     machine.prepare(*LOAD_KEY.read_text().partition("[Service]")[2].split("\n"))
     machine.systemctl("start", UNIT)
     main = machine.show("MainPID")
@@ -185,10 +189,11 @@ def test_a_key_is_handed_to_the_node_alone(machine):
     environ = machine.host.run("cat", f"/proc/{main}/environ").stdout.split("\0")
     assert f"CREDENTIALS_DIRECTORY={directory}" in environ
     inside = ("nsenter", "--target", main, "--mount", "--")
-    key = machine.host.run(*inside, "stat", "-c", "%a %U", f"{directory}/key").stdout.split()
-    assert key == ["400", "paxosd"]
-    assert machine.host.run(*inside, "cat", f"{directory}/key").stdout == "a secret"
-    assert machine.works()
+    key = machine.host.run(*inside, "stat", "-c", "%a %U", f"{directory}/paxosd.key").stdout
+    assert key.split() == ["400", "paxosd"]
+    until(lambda: machine.show("StatusText") == "leader; leader n1", "a node with keys")
+    plain = machine.host.run(f"{program.PREFIX}/bin/paxosctl", "health", check=False)
+    assert plain.returncode != 0, "it takes keys alone"
     machine.systemctl("stop", UNIT)
     assert machine.host.run("test", "-e", directory, check=False).returncode != 0
 

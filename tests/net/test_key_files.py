@@ -48,6 +48,23 @@ class TestKeyFile:
         with pytest.raises(KeyFileError, match="others may read or change it; chmod 600"):
             read_key_file(written(tmp_path / "k", text, mode))
 
+    @pytest.mark.parametrize(("mode", "taken"), [(0o440, True), (0o400, True), (0o444, False)])
+    def test_a_credential_of_systemd_is_its_services_by_a_list(
+        self, tmp_path, monkeypatch, mode, taken
+    ):
+        """The mask of its access control list stands where the group's rights do."""
+        path = written(tmp_path / "k", key_file_text(make_key("n1", "peer", "demo")), mode)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        if taken:
+            assert read_key_file(path).name == "n1"
+        else:
+            with pytest.raises(KeyFileError, match="others may read or change it"):
+                read_key_file(path)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "elsewhere"))
+        if mode != 0o400:
+            with pytest.raises(KeyFileError, match="others may read or change it"):
+                read_key_file(path)
+
     @pytest.mark.parametrize(
         ("before", "after", "words"),
         [

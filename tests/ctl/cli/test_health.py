@@ -12,6 +12,7 @@ from paxosctl.cli.health import (
     memory_lines,
     scarce_words,
     voters_seen,
+    waiting_lines,
 )
 from paxosctl.cli.survey import NodeView, leader_of
 from paxosctl.commands.cluster import _clients, _cluster, _node, _survives
@@ -255,3 +256,18 @@ def test_a_node_with_as_many_connections_as_it_may_have_is_named():
     assert "file descriptors (256)" in line
     assert _clients(crowded) == "98 of at most 98, watching 2 of at most 49"
     assert _clients(status("n2")) == "not counted"
+
+
+def test_those_who_wait_for_the_same_share_a_line():
+    new = {"role": "newcomer", "unconfirmed_by": ["n3"]}
+    lines = waiting_lines(
+        decode_status({"node": name, "unconfirmed_ms": waited_ms, **new})
+        for name, waited_ms in (("n1", 11_000), ("n2", 180_000))
+    )
+    [line] = lines
+    assert line.startswith("newcomer: n2 has waited for 3 min for n3: it is new and votes once")
+    assert line.endswith("(so do n1)")
+    back = decode_status({"node": "n1", "role": "returning", "unconfirmed_by": ["n2"]})
+    assert waiting_lines([back, decode_status({"node": "n2", "role": "follower"})]) == [
+        "returning: n1 has waited for n2 to compare its memory: start or reconnect n2"
+    ]
