@@ -15,6 +15,7 @@ from paxosctl.doctor.checks import (
     directory,
     faults,
     file_system,
+    keys,
     logs,
     membership,
     memory,
@@ -37,7 +38,7 @@ from paxosctl.doctor.checks import (
 from paxosctl.doctor.finding import Check, Flaw
 
 SECTIONS: dict[str, tuple[Check, ...]] = {
-    "The configuration": (configuration.CHECK, unsafe_settings.CHECK),
+    "The configuration": (configuration.CHECK, unsafe_settings.CHECK, keys.CHECK),
     "The machine": (
         ports.CHECK,
         directory.CHECK,

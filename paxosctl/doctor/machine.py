@@ -78,7 +78,8 @@ class Machine:
     empty, if none were made. ``clock_synced``: whether the kernel says that a time service keeps
     the clock; None: it does not say. ``available_bytes``: of memory, without swapping.
     ``log_free_bytes``: on the file system of the node's log file; UNKNOWN without one.
-    ``config_mode``: permission bits of the configuration file."""
+    ``config_mode``: permission bits of the configuration file. ``key_problems``: why the files of
+    keys that the configuration names cannot be used."""
 
     directory: Directory
     file_system: FileSystem = field(default_factory=FileSystem)
@@ -89,3 +90,4 @@ class Machine:
     available_bytes: int = UNKNOWN
     log_free_bytes: int = UNKNOWN
     config_mode: int = UNKNOWN
+    key_problems: tuple[str, ...] = ()

@@ -80,6 +80,10 @@ PLANTED = {
     "settings.even-voters": with_settings(SOUND, "cluster.members.n3.voter=false"),
     "settings.debug-log": with_settings(SOUND, "log.level=debug"),
     "settings.writable": with_machine(SOUND, config_mode=0o666),
+    "keys.unusable": with_machine(SOUND, key_problems=("n1.key: others may read it",)),
+    "keys.open": with_settings(SOUND, "security.insecure=true"),
+    "keys.rollout": with_settings(SOUND, "security.key_file=a", "security.trust_file=b",
+                                  "security.rollout=listening"),
     "ports.taken": with_machine(FRESH, ports=(
         Port(what="peer", endpoint=place("n1", "peer"), error="in use", taken=True,
              holder="process 7 (nc)"),

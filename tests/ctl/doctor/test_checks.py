@@ -34,7 +34,7 @@ def test_nor_has_it_seen_from_elsewhere():
     found = examine(Evidence(views=SOUND.views, links=SOUND.links))
     assert found.findings == ()
     assert {name for name, _ in found.skipped} == {
-        "config", "settings", "ports", "directory", "file-system", "memory", "core-dumps",
+        "config", "settings", "keys", "ports", "directory", "file-system", "memory", "core-dumps",
     }  # fmt: skip
 
 

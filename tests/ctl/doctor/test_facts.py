@@ -145,14 +145,27 @@ class TestPorts:
         assert not found["peer"].error or found["peer"].taken
 
     def test_an_address_that_is_not_here(self, tmp_path):
-        config = configuration(tmp_path, 7410, "192.0.2.1")
+        config = configuration(tmp_path, 7410, "192.0.2.1", "security.insecure=true")
         assert {each.error for each in ports.try_ports(config)} == {
             "this machine has no such address"
         }
 
     def test_every_address(self, tmp_path):
-        config = configuration(tmp_path, free_ports(1)[0], "192.0.2.1", "node.bind_host=*")
+        open_ = ("node.bind_host=*", "security.insecure=true")
+        config = configuration(tmp_path, free_ports(1)[0], "192.0.2.1", *open_)
         assert not any(each.error and not each.taken for each in ports.try_ports(config))
+
+
+def test_files_of_keys_that_cannot_be_used(tmp_path):
+    key, trust = tmp_path / "n1.key", tmp_path / "n1.trust"
+    key.write_text("")
+    key.chmod(0o644)
+    files = (f"security.key_file={key}", f"security.trust_file={trust}")
+    config = configuration(tmp_path / "n1", free_ports(1)[0], "127.0.0.1", *files)
+    found = machine_look.look(config, tmp_path / "n1.toml", lambda _: None).key_problems
+    assert len(found) == 2
+    assert str(key) in found[0]
+    assert str(trust) in found[1]
 
 
 def test_a_machine_before_the_first_start(tmp_path):
