@@ -65,8 +65,8 @@ class TestReading:
         assert same(found.machine, 39)
 
     def test_the_vote_of_the_highest_ballot_counts(self, tmp_path):
-        again = AcceptRecord(40, OTHER, batch_of(41))
-        found = read_survivor(make(tmp_path / "n1", records=[again]), none)
+        again = [AcceptRecord(40, OTHER, batch_of(41)), AcceptRecord(40, BALLOT, batch_of(40))]
+        found = read_survivor(make(tmp_path / "n1", records=again), none)
         assert found.ballot == OTHER
         assert found.stamp_ms == 41
 
