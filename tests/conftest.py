@@ -83,6 +83,7 @@ SLOW = (
     "ctl/commands/test_kv.py",
     "ctl/commands/test_sim_run.py",
     "ctl/commands/test_sim_teach.py",
+    "ctl/commands/test_man.py",
     "ctl/commands/test_shell.py",
     "ctl/commands/test_snapshot.py",
     "ctl/diagram/test_browser.py",

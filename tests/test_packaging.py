@@ -53,7 +53,7 @@ def test_a_module_that_was_removed_is_not_shipped_again(checkout):
     assert "paxosd/gone.py" not in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "paxosd").rglob("*.py")}
     assert modules <= names
-    assert {"paxosd/py.typed", "paxosctl/py.typed"} <= names
+    assert {"paxosd/py.typed", "paxosctl/py.typed", "paxosd/config/paxosd.toml"} <= names
 
 
 def test_nothing_says_to_install_by_a_name_on_an_index():

@@ -85,6 +85,11 @@ VERBS = {
     "context": Verb(
         "context", "Clusters by names of your own: endpoints, and the file of your key."
     ),
+    "man": Verb(
+        "man",
+        "Show the manual page of VERB (paxosd and paxosd.toml have pages, too), or write all of "
+        "them.",
+    ),
     "completion": Verb("completion", "Print the script with which SHELL completes commands."),
     "bench": Verb("bench", "Load generators."),
     "check": Verb("check", "Checks of a cluster as a whole, or of what it did, with a verdict."),

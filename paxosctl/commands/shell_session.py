@@ -226,7 +226,9 @@ def _takes_lines(words: list[str]) -> bool:
     """Whether it is a ``txn`` without a file."""
     if words[0] != "txn" or {"-h", "--help"} & set(words):
         return False
-    command = cli.get_command(click.Context(cli), "txn")
+    # With the settings of paxosctl: a command keeps for ever what its help option is called.
+    above = click.Context(cli, info_name="paxosctl", obj=Settings(), **cli.context_settings)
+    command = cli.get_command(above, "txn")
     assert command is not None
-    given = command.make_context("txn", words[1:], resilient_parsing=True, obj=Settings())
+    given = command.make_context("txn", words[1:], parent=above, resilient_parsing=True)
     return given.params.get("file") == "-"

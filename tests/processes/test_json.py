@@ -192,6 +192,8 @@ def _without_a_cluster(ctl):
     ctl("context remove", "p")
     ctl("context remove", "p", exits=1)
     ctl("completion", "bash")
+    assert ctl("man", "put")["page"] == "paxosctl-put.1"
+    ctl("man", "--write", "share")
 
 
 def _keys(ctl):

@@ -78,6 +78,7 @@ LEAVES = {
     "backup list": (None, ["/dev"], 1),  # there is none
     "backup verify": (None, ["/dev"], 1),
     "shell": ([], ["--no"], 2),
+    "man": (["put"], ["none such"], 2),
     "context add": (["c"], ["c d"], 2),
     "context use": (["--none"], ["none such"], 1),
     "context list": ([], None, 0),
@@ -122,7 +123,7 @@ NEEDS_NO_CLUSTER = {
     "check history", "backup list", "backup verify", "snapshot salvage",
     "import",  # of a file without keys, as here
     "auth init",  # without a key
-    "completion", "shell",
+    "completion", "shell", "man",
     *(verb for verb in LEAVES if verb.startswith(("context ", "log ", "explain ", "why-slow"))),
     *(verb for verb in LEAVES if verb.startswith("trace ")),
 }  # fmt: skip
