@@ -4,7 +4,12 @@ import random
 
 import pytest
 
-from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, LEVEL_COORDINATION, ClusterSettings
+from paxosd.core.cluster_settings import (
+    LEVEL_CLIENT_NAMES,
+    LEVEL_COORDINATION,
+    LEVEL_KEYS,
+    ClusterSettings,
+)
 from paxosd.core.commands import CLOSE, GRANT, KEEPALIVE, OPEN, PUT, Batch, Entry, Reign
 from paxosd.core.lease_bounds import FIRST_ID
 from paxosd.core.state.lease_walk import lease_pieces
@@ -327,6 +332,29 @@ class TestVersions:
         disk, _ = written(machine, total=machine.checksums[13])
         again, _ = load(disk.files[snapshot_name(13)], "c")
         assert self.version_of(disk, machine) == 4
+        assert b"".join(lease_pieces(again.leases)) == b"".join(lease_pieces(machine.leases))
+        assert fingerprint(again.sessions) == fingerprint(machine.sessions)
+
+    def test_rights_and_keys_are_in_the_newest(self):
+        machine, key = reference(12), b"\x05" * 32
+        machine.settings = ClusterSettings(version=1, level=LEVEL_KEYS)
+        session = machine.sessions.next_id
+        table = RightsTable(1, True, (admin_of("root", (key,)),))
+        entries = [
+            Entry(0, 1, 0, [[OPEN, "", key], [RIGHTS, 0, table.to_command(), b""]]),
+            Entry(session, 1, 0, [[GRANT, 5000, 0], [PUT, b"leased", b"", FIRST_ID]]),
+        ]
+        for slot, entry in enumerate(entries, 13):
+            machine.apply(slot, Batch(0, [entry], Reign(1, "n1", slot)))
+        machine.sum_up()
+        while not machine.advance_checksum(100):
+            pass
+        disk, _ = written(machine, total=machine.checksums[14])
+        again, _ = load(disk.files[snapshot_name(14)], "c")
+        assert self.version_of(disk, machine) == 5
+        assert again.rights == machine.rights == table
+        assert again.sessions.table[session].key == key
+        assert again.leases.table[FIRST_ID].owner == "root"
         assert b"".join(lease_pieces(again.leases)) == b"".join(lease_pieces(machine.leases))
         assert fingerprint(again.sessions) == fingerprint(machine.sessions)
 

@@ -41,6 +41,13 @@ class TestIdentical:
         found = outcomes(tmp_path)
         assert {each.verdict for each in found} <= {"identical", "not started"}, found
 
+    @pytest.mark.parametrize("seed", [2, 6])
+    def test_with_keys_and_rights_that_change(self, seed, tmp_path):
+        report = record(tmp_path, seed, rights=2, **SHORT)
+        assert report.ok, report.violation
+        found = outcomes(tmp_path)
+        assert {each.verdict for each in found} <= {"identical", "not started"}, found
+
     def test_the_recording_changes_nothing_of_the_run(self, tmp_path):
         options = RunOptions(**SHORT)
         assert record(tmp_path, SEED, **SHORT).digest == run_seed(SEED, options).digest
