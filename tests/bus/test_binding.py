@@ -55,6 +55,15 @@ class TestBinding:
             with pytest.raises(BindError, match="no such address"):
                 world.start("n1")
 
+    @pytest.mark.parametrize("host", ["*", "0.0.0.0", "[::]"])
+    def test_where_other_machines_reach_it_a_node_without_keys_does_not_listen(self, host):
+        with World(("n1",), loopback_only=True) as world:
+            for what in ("events", "peer"):
+                world.where["n1"][what] = f"tcp://localhost:{free_ports(1)[0]}"
+            world.where["n1"]["client"] = f"tcp://{host}:{free_ports(1)[0]}"
+            with pytest.raises(BindError, match=r"client socket .* reached from other .*insecure"):
+                world.start("n1")
+
     def test_an_interface_that_there_is_not_is_named(self):
         with World(("n1",)) as world:
             world.where["n1"]["client"] = f"tcp://[fe80::1%nope0]:{free_ports(1)[0]}"

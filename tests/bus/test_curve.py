@@ -2,6 +2,7 @@
 
 import pytest
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from paxosd.bus.zap import DoorError
 from paxosd.core.messages import Accepted
@@ -234,6 +235,14 @@ class TestANewKey:
         meet(world, "n1", "n2", losing=True)
         assert not [n for b in world.buses.values() for n in b.counters if "revoked" in n]
 
+    def test_a_connection_to_a_key_that_is_the_nodes_no_more_ends(self, world):
+        one, two = world.start("n1"), world.start("n2")
+        meet(world, "n1", "n2", losing=True)
+        assert one.send("n2", heartbeat())
+        world.rings["n1"].change(peers=world.rings["n1"].peers | {"n2": (new_key()[0],)})
+        until(lambda: not one.send("n2", heartbeat()), "its end", lambda: step(one, two))
+        until(one.link_problems, "the words", lambda: step(one, two))
+
 
 class TestARightThatIsLost:
     def test_ends_a_subscription(self, world):
@@ -296,6 +305,20 @@ class TestTheDoor:
             one.guard.check()
         del world.rings["n1"].admits
         assert take_peers(one) == []
+        assert one.receive_clients(9) == []
+
+    def test_nobody_is_let_in_once_it_is_closed(self, world):
+        """libzmq lets in everybody then, unless it is kept from that (ZAP_ENFORCE_DOMAIN)."""
+        one = world.start("n1")
+        one.guard.door.close()
+        client = world.dial(
+            zmq.DEALER, world.where["n1"]["client"], world.eve, world.pairs["n1"][0]
+        )
+        monitor = client.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        world.sockets.insert(0, monitor)
+        client.send(encode_client(WriteRequest(1, b"entry"), "dev"))
+        assert monitor.poll(10_000)
+        assert recv_monitor_message(monitor)["event"] == zmq.EVENT_DISCONNECTED
         assert one.receive_clients(9) == []
 
     def test_a_key_is_in_no_text(self, world):

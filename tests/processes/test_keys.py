@@ -1,5 +1,8 @@
 """Keys on real clusters: who gets in, what nobody finds afterwards, and changes while it runs."""
 
+import subprocess
+import sys
+
 import pytest
 import zmq
 
@@ -9,6 +12,7 @@ from paxosd.core.messages import Accepted, Heartbeat
 from paxosd.core.requests import ReadRequest, WriteRequest
 from paxosd.core.rights import NO_RIGHTS
 from paxosd.core.types import Ballot
+from paxosd.daemon import exits
 from paxosd.net.key_files import key_text, make_key
 from paxosd.wire import encode_client, encode_peer
 from tests.processes.keyed import KeyedDaemons
@@ -123,6 +127,25 @@ def test_a_secret_is_in_nothing_that_a_run_leaves_behind(tmp_path):
         assert any(b"k1" in content for _, content in looked_at), "traces have what passes"
         found = [path for path, content in looked_at for form in forms if form in content]
         assert not found
+
+
+def test_a_node_ends_if_nobody_checks_keys_any_more(tmp_path):
+    with KeyedDaemons(tmp_path, size=1) as daemons:
+        daemons.init("n1")
+        program = (
+            "import sys, paxosd.cli, paxosd.replica.authority as authority\n"
+            "authority.Authority.admits = None\n"
+            f"sys.exit(paxosd.cli.run({daemons.arguments('n1')!r}))"
+        )
+        node = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+        try:
+            daemons.wait_event("n1", "node.ready")
+            with daemons.knock("n1", "client", daemons.alice):
+                assert node.wait(30) == exits.UNAVAILABLE
+        finally:
+            node.kill()
+            node.wait()
+        assert "nobody is let in" in daemons.events("n1", "node.failed")[0]["message"]
 
 
 class TestWhileItRuns:
