@@ -10,8 +10,9 @@ from paxosd.core.cluster_settings import (
     LEVEL_KEYS,
     ClusterSettings,
 )
-from paxosd.core.commands import CLOSE, GRANT, KEEPALIVE, OPEN, PUT, Batch, Entry, Reign
+from paxosd.core.commands import CLOSE, GRANT, KEEPALIVE, OPEN, PUT, RIGHTS, Batch, Entry, Reign
 from paxosd.core.lease_bounds import FIRST_ID
+from paxosd.core.rights import RightsTable, admin_of
 from paxosd.core.state.lease_walk import lease_pieces
 from paxosd.core.state.snapshot import SnapshotWalk
 from paxosd.core.state.snapshot_head import SnapshotError
