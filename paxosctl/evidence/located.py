@@ -9,14 +9,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from paxosctl.cli.app import Settings
+from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.streams import StreamError, say
 from paxosctl.client.errors import ClientError, ForbiddenError
 from paxosctl.evidence.archive import is_bundle, opened_bundle
-from paxosctl.evidence.running_nodes import RunningNodes
+from paxosctl.evidence.running_nodes import Progress, RunningNodes
 from paxosd.recorder.files import DIRECTORY
 from paxosd.recorder.served_names import FileClass
 
@@ -152,7 +154,8 @@ def _fetch(
     if (forbids := running.forbids) is not None:
         words = f"recordings and logs are data: {forbids}{HINT}"
         raise ForbiddenError(forbids.code, words)
-    fetch_span(running, wanted)
+    with work_progress() as progress:
+        fetch_span(running, wanted, partial(progress, "fetching from the nodes"))
     found.running, found.directory = running, directory
     found.names.append(str(directory))
     found.labels[str(directory)] = ""
@@ -163,7 +166,7 @@ def _fetch(
         raise StreamError("; ".join(["no node hands out its recording", *running.problems]) + HINT)
 
 
-def fetch_span(running: RunningNodes, wanted: Wanted) -> None:
+def fetch_span(running: RunningNodes, wanted: Wanted, progress: Progress | None = None) -> None:
     """Fetch what is new of what is wanted."""
     since_ms, until_ms = wanted.span(running.newest_ms) if wanted.span is not None else (0, None)
-    running.fetch(running.want(wanted.kinds, since_ms, until_ms))
+    running.fetch(running.want(wanted.kinds, since_ms, until_ms), progress)
