@@ -13,7 +13,10 @@ from paxosctl.cli import survey
 from paxosctl.cli.main import cli, run
 from paxosctl.inspection.recordings import opened
 from paxosctl.member import probe
+from paxosd.core.cluster_settings import LEVEL_KEYS
+from paxosd.net.key_files import key_file_text, write_secret
 from paxosd.recorder.event import WRITE
+from tests.processes.keyed import KeyedDaemons
 from tests.processes.processes import Daemons, wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "JSON.md"
@@ -178,7 +181,29 @@ def test_every_verb_answers_as_the_page_says(tmp_path, monkeypatch, capsys):
         _members(ctl, daemons)
         _files_and_faults(ctl, daemons)
         _recordings(ctl, daemons)
-        assert ctl.seen == set(leaves(cli))
+    (tmp_path / "keyed").mkdir()
+    with KeyedDaemons(tmp_path / "keyed", 1) as keyed:
+        keyed.start()
+        keyed.wait_leader()
+        wait_for(lambda: keyed.status("n1")["level"] >= LEVEL_KEYS, what="the level of keys")
+        write_secret(keyed.key_path("alice"), key_file_text(keyed.alice), replace=True)
+        monkeypatch.setenv("PAXOSCTL_KEY_FILE", str(keyed.key_path("alice")))
+        ctl.endpoints = ",".join(keyed.endpoints)
+        _rights(ctl)
+    assert ctl.seen == set(leaves(cli))
+
+
+def _rights(ctl):
+    assert ctl("auth init")["version"] == 1
+    ctl("auth init", exits=1)
+    ctl("auth new", "app1", "--read", "/app/")
+    ctl("auth rotate", "app1", "--finish")
+    ctl("auth set", "app1", "--write", "/app/")
+    ctl("auth show", "app1")
+    ctl("auth can-i", "put", "/other", "--as", "app1", exits=1)
+    ctl("auth revoke", "app1")
+    assert len(ctl("auth list")["principals"]) == 2
+    assert ctl("auth require", "off")["required"] is False
 
 
 def _without_a_cluster(ctl):
