@@ -103,6 +103,22 @@ def scarce_words(statuses: Iterable[NodeStatus]) -> list[str]:
     ]
 
 
+def key_words(statuses: Iterable[NodeStatus]) -> list[str]:
+    """Which nodes take everybody although other machines reach them, and which cannot connect to
+    which others for the sake of keys: a line for each."""
+    known = list(statuses)
+    return [
+        f"{status.node}: {status.security.warning}"
+        for status in known
+        if status.security is not None and status.security.warning
+    ] + [
+        f"{status.node} has no connection to a peer: {peer.link_problem}"
+        for status in known
+        for _, peer in sorted(status.peers.items())
+        if peer.link_problem
+    ]
+
+
 def space_words(statuses: Iterable[NodeStatus]) -> list[str]:
     """Which nodes' disks are nearly full: a line for each; and a line for the quota, if the store
     is near it."""

@@ -6,6 +6,7 @@ import click
 
 from paxosctl.cli.app import Settings, negative, verb
 from paxosctl.cli.health import (
+    key_words,
     limit_words,
     live_tolerance,
     memory_lines,
@@ -287,6 +288,7 @@ def _cluster(views: list[NodeView]) -> View:
     ]
     notes += version_lines(views)
     notes += state_words(known) + scarce_words(known) + limit_words(known) + space_words(known)
+    notes += key_words(known)
     leading = next((status for status in known if status.node == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)

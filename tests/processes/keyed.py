@@ -15,6 +15,7 @@ from paxosd.net.key_files import (
     write_secret,
 )
 from paxosd.wire import encode_entry
+from tests.processes.growing import Growing
 from tests.processes.processes import Daemons, Raw, wait_for
 
 
@@ -108,3 +109,38 @@ class KeyedDaemons(Daemons):
                 path = Path(directory) / name
                 if path.suffix != ".key" and path.is_file():
                     yield path, path.read_bytes()
+
+
+class KeyedGrowing(Growing):
+    """Nodes that join a cluster with keys. Each is handed its key and the trust file as credentials
+    of a service; ``known``: the nodes that all trust from the beginning."""
+
+    def __init__(self, path, *, size=3, more=1, **settings):
+        super().__init__(path, size=size, more=more, **settings)
+        self.keys = {name: make_key(name, "peer", "test") for name in self.names}
+        servers = {
+            name: ServerKey(self.endpoint(name), self.keys[name].public_key) for name in self.names
+        }
+        self.alice = make_key("alice", "admin", "test", servers)
+        write_secret(Path(self.path) / "alice.key", key_file_text(self.alice))
+        trust = TrustFile(
+            {name: key.public_key for name, key in self.keys.items()},
+            {"alice": self.alice.public_key},
+        )
+        for name, key in self.keys.items():
+            place = Path(self.path) / "credentials" / name
+            place.mkdir(parents=True)
+            write_secret(place / "paxosd.key", key_file_text(key))
+            (place / "paxosd.trust").write_text(trust_file_text(trust))
+
+    def spawn(self, name, *, env=None, **how):
+        place = str(Path(self.path) / "credentials" / name)
+        return super().spawn(name, env={"CREDENTIALS_DIRECTORY": place} | (env or {}), **how)
+
+    def client(self, *names, timeout_s=10.0):
+        endpoints = [self.endpoint(name) for name in names] if names else self.endpoints
+        return Client(endpoints, timeout_s=timeout_s, key=self.alice)
+
+    def run(self, program, *arguments):
+        key = ("--key-file", str(Path(self.path) / "alice.key")) if program == "paxosctl" else ()
+        return super().run(program, *key, *arguments)

@@ -7,15 +7,18 @@ import pytest
 import zmq
 
 from paxosctl.auth import tables
+from paxosctl.client import Client
+from paxosctl.client.errors import ClientError
+from paxosd.core.client.calls import ClientOptions
 from paxosd.core.cluster_settings import LEVEL_KEYS
 from paxosd.core.messages import Accepted, Heartbeat
 from paxosd.core.requests import ReadRequest, WriteRequest
-from paxosd.core.rights import NO_RIGHTS
+from paxosd.core.rights import NO_RIGHTS, Principal
 from paxosd.core.types import Ballot
 from paxosd.daemon import exits
 from paxosd.net.key_files import key_text, make_key
 from paxosd.wire import encode_client, encode_peer
-from tests.processes.keyed import KeyedDaemons
+from tests.processes.keyed import KeyedDaemons, KeyedGrowing
 from tests.processes.load import Load
 from tests.processes.processes import check_some, put_some, wait_for
 
@@ -149,6 +152,44 @@ def test_a_node_ends_if_nobody_checks_keys_any_more(tmp_path):
 
 
 class TestWhileItRuns:
+    def test_a_node_passes_writes_on_by_the_rights_of_who_asks(self, tmp_path):
+        with KeyedDaemons(tmp_path) as daemons:
+            daemons.start()
+            leader = daemons.wait_leader()
+            follower = daemons.followers(leader)[0]
+            wait_for(lambda: daemons.status(leader)["level"] >= LEVEL_KEYS, what="the level")
+            peers = {name: (key.public_key,) for name, key in daemons.keys.items()}
+            table = tables.first_table(NO_RIGHTS, "alice", daemons.alice.public_key, peers)
+            daemons.set_rights(table, 0)
+            app = make_key("app", "client", "test", daemons.servers())
+            rights = Principal("app", "client", (b"app/",), (b"app/",), (app.public_key,))
+            daemons.set_rights(tables.new(table, rights), 1)
+            one = ClientOptions(endpoints_max=1)  # it reaches no node but that one
+            with Client([daemons.endpoint(follower)], timeout_s=20.0, options=one, key=app) as asks:
+                asks.put(b"app/1", b"yes")
+                with pytest.raises(ClientError, match="app/"):
+                    asks.put(b"other", b"no")
+            assert daemons.status(follower)["counters"]["passed_on"] >= 1
+            with daemons.client() as client:
+                assert client.get(b"app/1").value == b"yes"
+                assert client.get(b"other") is None
+
+    @pytest.mark.slow
+    def test_a_node_joins_with_its_key(self, tmp_path):
+        with KeyedGrowing(tmp_path) as daemons:
+            daemons.start(*daemons.founders)
+            daemons.wait_leader()
+            daemons.configure("n4")
+            daemons.start("n4")
+            daemons.ctl("add", "n4", *daemons.where("n4"))
+            daemons.wait_up("n4")
+            put_some(daemons)
+            wait_for(
+                lambda: "n4" in (daemons.status("n4") or {}).get("voters", ()), what="its vote"
+            )
+            daemons.check_equal()
+            assert daemons.status("n1")["peers"]["n4"]["link_problem"] == ""
+
     @pytest.mark.slow
     def test_a_switch_to_keys_fails_no_write(self, tmp_path):
         with KeyedDaemons(tmp_path, rollout=None, security={}) as daemons:

@@ -7,6 +7,7 @@ import pytest
 
 from paxosctl.cli.diagnose import _of_status, _reachable
 from paxosctl.cli.health import (
+    key_words,
     live_tolerance,
     lost_for_good,
     memory_lines,
@@ -256,6 +257,17 @@ def test_a_node_with_as_many_connections_as_it_may_have_is_named():
     assert "file descriptors (256)" in line
     assert _clients(crowded) == "98 of at most 98, watching 2 of at most 49"
     assert _clients(status("n2")) == "not counted"
+
+
+def test_what_is_wrong_with_keys():
+    open_one = status("n1", security={"key": "", "rollout": "", "warning": "reached by others"})
+    cut = decode_status(
+        {"node": "n2", "peers": {"n1": {"link_problem": "n1 at tcp://h:1 wants a key"}}}
+    )
+    assert key_words([open_one, cut, status("n3")]) == [
+        "n1: reached by others",
+        "n2 has no connection to a peer: n1 at tcp://h:1 wants a key",
+    ]
 
 
 def test_those_who_wait_for_the_same_share_a_line():
