@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import zmq
+import zstandard
 
 from paxosctl.auth import tables
 from paxosctl.client import Client
@@ -16,7 +17,7 @@ from paxosd.core.requests import ReadRequest, WriteRequest
 from paxosd.core.rights import NO_RIGHTS, Principal
 from paxosd.core.types import Ballot
 from paxosd.daemon import exits
-from paxosd.net.key_files import key_text, make_key
+from paxosd.net.key_files import key_file_text, key_text, make_key, write_secret
 from paxosd.wire import encode_client, encode_peer
 from tests.processes.keyed import KeyedDaemons, KeyedGrowing
 from tests.processes.load import Load
@@ -111,6 +112,21 @@ class TestWhoIsLetIn:
         check_some(cluster)
 
 
+def bundle_of(daemons, path):
+    """All that `paxosctl debug bundle` takes along of the running nodes."""
+    key, made = path / "alice.key", path / "made.tar.zst"
+    write_secret(key, key_file_text(daemons.alice))
+    done = daemons.run(
+        "paxosctl", "--endpoints", ",".join(daemons.endpoints), "--key-file", str(key),
+        "debug", "bundle", "-o", str(made), "--wal", "--data-dir", str(path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with made.open("rb") as file:
+        content = zstandard.ZstdDecompressor().stream_reader(file).read()
+    assert b"n1" in content
+    return content
+
+
 def test_a_secret_is_in_nothing_that_a_run_leaves_behind(tmp_path):
     """Logs, traces, recordings, standard error, bundles, command lines."""
     with KeyedDaemons(tmp_path, trace={"enabled": True}, log={"level": "debug"}) as daemons:
@@ -118,6 +134,7 @@ def test_a_secret_is_in_nothing_that_a_run_leaves_behind(tmp_path):
         leader = daemons.wait_leader()
         put_some(daemons)
         seen = repr(daemons.status(leader)).encode()
+        seen += bundle_of(daemons, tmp_path)
         for process in daemons.processes.values():
             with open(f"/proc/{process.pid}/cmdline", "rb") as file:
                 seen += file.read()
