@@ -36,8 +36,10 @@ class Network(Protocol):
 
 class Dial:
     """Connects ``socket``, which stays its owner's, to ``endpoint``; the owner reports what becomes
-    of it. ``on_unresolved(words)``: the name server was asked, and has no address. Raises
-    ValueError for an endpoint that is none."""
+    of it. ``on_unresolved(words)``: the name server was asked, and has no address. ``renew()``:
+    another socket in the place of this one, which is closed: it is to go to another address. (To
+    disconnect one is not safe with libzmq 4.3.5: a SUB aborts the process if a message of there is
+    half read, and a DEALER can go on dialling.) Raises ValueError for an endpoint that is none."""
 
     def __init__(
         self,
@@ -46,12 +48,14 @@ class Dial:
         endpoint: str,
         *,
         on_unresolved: Callable[[str], None],
+        renew: Callable[[], Socket],
         patience_ms: int = PATIENCE_MS,
     ) -> None:
         self._route = Route(endpoint, lambda: network.resolver, patience_ms=patience_ms)
         self._network = network
         self._socket = socket
         self._on_unresolved = on_unresolved
+        self._renew = renew
         self._dialled = ""
         self._reported = ""
         """Why the name has no address, as it was last reported."""
@@ -109,10 +113,11 @@ class Dial:
         self._network.mind(self, on=self._route.name is not None and not self._route.up)
 
     def _redial(self) -> None:
-        target, socket = self._route.target, self._socket
+        target = self._route.target
         if self._dialled:
-            socket.disconnect(self._dialled)
+            self._socket = self._renew()
             self._dialled = ""
+        socket = self._socket
         if target:
             socket.setsockopt(zmq.IPV6, int("[" in target))
             socket.connect(target)

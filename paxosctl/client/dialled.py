@@ -148,30 +148,42 @@ class DialledSocket:
         self._shut(linger_ms)
 
     def _open(self) -> None:
-        sockets, handshakes = self._sockets, self._handshakes
-        made = self.socket = sockets.socket(self._kind)
-        self._prepare(made)
-        handshakes.prepare(made)
-        monitor = self._monitor = sockets.monitor(made, self._events)
-        if self._is_reading:
-            sockets.register(made, self._on_read)
-        sockets.register(monitor, lambda: self._read_monitor(monitor))
+        made = self._make()
         try:
             self._dial = Dial(
-                sockets,
+                self._sockets,
                 made,
                 self._endpoint,
                 on_unresolved=self._on_unresolved,
+                renew=self._renew,
                 patience_ms=self._patience_ms,
             )
         except (ValueError, zmq.ZMQError) as error:
             self.close()
             raise ValueError(f'"{self._endpoint}" is not an endpoint: {error}') from None
 
+    def _make(self) -> Socket:
+        sockets = self._sockets
+        made = self.socket = sockets.socket(self._kind)
+        self._prepare(made)
+        self._handshakes.prepare(made)
+        monitor = self._monitor = sockets.monitor(made, self._events)
+        if self._is_reading:
+            sockets.register(made, self._on_read)
+        sockets.register(monitor, lambda: self._read_monitor(monitor))
+        return made
+
+    def _renew(self) -> Socket:
+        self._shut_socket()
+        return self._make()
+
     def _shut(self, linger_ms: int = 0) -> None:
         if self._dial is not None:
             self._dial.close()
             self._dial = None
+        self._shut_socket(linger_ms)
+
+    def _shut_socket(self, linger_ms: int = 0) -> None:
         if self.socket is not None:
             assert self._monitor is not None
             if self._is_reading:
