@@ -172,13 +172,13 @@ class Machine(MachineReads):
             return []
         check_level(batch, self.settings, self.membership.epoch)
         self.applied, self._allowance = slot, None
-        store, sessions = self.store, self.sessions
-        before, skipped = store.revision, list[Skipped]()
+        store, sessions, guard = self.store, self.sessions, self._guard
+        before, base, checked, has_control = store.revision, 0, guard.required, False
+        skipped: list[Skipped] = []
         self._begin_slot(slot, batch, skipped)
         now_ms, is_late = self.clock.now_ms, self.clock.is_past(batch)
         window_max = sessions.limits.session_window_max
         answers: list[list[Result]] = []
-        guard, checked, base, has_control = self._guard, self._guard.required, 0, False
         for entry in batch.entries:
             session_id, first_seq, acked, commands = entry
             if not is_formed_entry(session_id, first_seq, acked, commands):
