@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+from paxosctl.auth.tables import first_table
 from paxosctl.client import Client
+from paxosd.core.cluster_settings import LEVEL_KEYS
 from paxosd.core.commands import RIGHTS, Entry, Status
 from paxosd.core.requests import WriteAnswer, WriteRequest
+from paxosd.core.rights import NO_RIGHTS
 from paxosd.net.key_files import (
     ServerKey,
     TrustFile,
@@ -144,3 +147,28 @@ class KeyedGrowing(Growing):
     def run(self, program, *arguments):
         key = ("--key-file", str(Path(self.path) / "alice.key")) if program == "paxosctl" else ()
         return super().run(program, *key, *arguments)
+
+
+class RequiringDaemons(KeyedDaemons):
+    """A cluster that requires rights as soon as a test has waited for its leader. ``admin_key``:
+    that of the admin of the cluster that was made last."""
+
+    admin_key = None
+
+    def __init__(self, path, size=3, **settings):
+        super().__init__(path, size, **settings)
+        self._requires = False
+        type(self).admin_key = self.alice._replace(allow_plain=True)
+
+    def wait_leader(self, timeout_s=30.0):
+        leader = super().wait_leader(timeout_s)
+        if not self._requires:
+            self._requires = True
+            wait_for(
+                lambda: (self.status(leader) or {}).get("level", 0) >= LEVEL_KEYS,
+                what="the level of keys",
+            )
+            peers = {name: (key.public_key,) for name, key in self.keys.items()}
+            self.set_rights(first_table(NO_RIGHTS, "alice", self.alice.public_key, peers), 0)
+            return super().wait_leader(timeout_s)
+        return leader

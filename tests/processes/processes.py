@@ -118,6 +118,12 @@ class Daemons:
 
     template: ClassVar[Template | None] = None
     """What starts the processes; without it each is started by ``python -m``."""
+    made_as: ClassVar[type["Daemons"] | None] = None
+    """What a test gets that asks for a plain cluster (``ALSO_KEYED``, conftest.py)."""
+
+    def __new__(cls, *_, **__):
+        plain = cls is Daemons and Daemons.made_as is not None
+        return super().__new__(Daemons.made_as if plain else cls)
 
     def __init__(self, path: Path, size=3, *, learners=(), **settings):
         """``learners``: the nodes without a vote; ``settings``: section → its keys, on top of

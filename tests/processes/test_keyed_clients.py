@@ -215,6 +215,31 @@ class TestUnderLoad:
             daemons.alice = admin
             daemons.check_equal()
 
+    def test_a_node_gets_another_key_and_no_write_fails(self, tmp_path):
+        with KeyedDaemons(tmp_path) as daemons:
+            typed = begin(daemons)
+            with Load(daemons, timeouts_s=(30.0, 30.0)) as load:
+                load.wait_more(10)
+                former, daemons.keys["n2"] = daemons.keys["n2"], make_key("n2", "peer", "test")
+                public = key_text(daemons.keys["n2"].public_key)
+                assert typed("auth", "rotate", "n2", "--public-key", public)["slot"]
+                daemons.write_key("n2")
+                daemons.kill("n2")
+                daemons.start("n2")
+                # A client whose file has the old key alone learns the new one from another node.
+                with Client([daemons.endpoint("n1")], key=daemons.alice, timeout_s=60.0) as client:
+                    client.status()
+                    assert client.status(daemons.endpoint("n2"))["node"] == "n2"
+                typed("auth", "rotate", "n2", "--finish")
+                load.wait_more(10)
+            assert not any(writer.refused for writer in load.writers)
+            with (
+                Client([daemons.endpoint("n2")], key=daemons.alice, timeout_s=60.0) as client,
+                pytest.raises(HandshakeError, match="another key than expected"),
+            ):
+                client.get(b"k")
+            assert former.public_key != daemons.keys["n2"].public_key
+
     def test_who_is_revoked_writes_nothing_more_and_the_others_go_on(self, tmp_path):
         with KeyedDaemons(tmp_path) as daemons:
             typed = begin(daemons)

@@ -10,6 +10,8 @@ from paxosd.check.lease_term import CLOCK_PPM_MAX
 from paxosd.core.cluster_settings import LEVEL_COORDINATION
 from tests.processes.processes import Daemons, wait_for
 
+ALSO_KEYED = True
+
 TTL_S = 6
 
 

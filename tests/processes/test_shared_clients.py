@@ -8,6 +8,8 @@ import threading
 from paxosctl.client import AsyncClient, Client, ClientError, NotSubmittedError, OutcomeUnknownError
 from tests.processes.processes import Daemons, wait_for
 
+ALSO_KEYED = True
+
 THREADS = 20
 TASKS = 50
 KILLS = 2

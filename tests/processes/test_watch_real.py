@@ -9,6 +9,8 @@ from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
 from tests.processes.processes import Daemons, wait_for
 
+ALSO_KEYED = True
+
 
 @pytest.fixture
 def daemons(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 
 from paxosctl.client import Client, HandshakeError, KeyFileError
+from paxosctl.client.credentials import Credentials
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.net.key_files import ServerKey, key_file_text, make_key, write_secret
 from tests.ctl.client.dresses import Awaited
@@ -214,6 +215,16 @@ class TestSwitchingOver:
     def test_it_uses_its_key_where_keys_are_taken(self, dress, keyed):
         with dress(key=client_key(keyed)._replace(allow_plain=True)) as client:
             assert client.put(b"a", b"1") == 1
+
+    def test_what_a_node_without_a_key_says_of_keys_is_not_believed(self, dress):
+        with FakeDaemon() as plain:
+            servers = {"n1": ServerKey(plain.endpoint, node_key().public_key)}
+            key = make_key("app1", "client", "test", servers)
+            plain.keys["n1"] = [node_key().public_key]
+            known = Credentials(key, allow_plain=True)
+            with dress([plain.endpoint], key=known) as client:
+                assert client.status()["members"]["n1"]["keys"]
+            assert known.keys_at(plain.endpoint) == (servers["n1"].public_key,)
 
     def test_it_follows_a_node_that_switches(self, dress):
         key = node_key()
