@@ -72,10 +72,16 @@ def end_context(context):
             print(f"zmq_ctx_term does not return: thread {task.name} {waits}", file=sys.stderr)
 
 
+_BOUND = []
+"""Sockets that keep their ports from everybody else, and do not listen."""
+
+
 def closed_port():
-    """An endpoint on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    """An endpoint on which nobody listens, nor will before this process ends."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    _BOUND.append(bound)
+    return f"tcp://127.0.0.1:{bound.getsockname()[1]}"
 
 
 class FakeDaemon:

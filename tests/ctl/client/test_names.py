@@ -1,6 +1,5 @@
 """Clients whose endpoints are names: a call ends at its deadline whatever the name server does."""
 
-import socket
 import threading
 import time
 
@@ -14,7 +13,7 @@ from paxosctl.load.load import Load
 from paxosctl.load.processes import run_load
 from paxosd.net.resolver import LOOKUPS
 from tests.ctl.client.test_deadlines import LATE_S
-from tests.ctl.fake_daemon import FakeDaemon
+from tests.ctl.fake_daemon import FakeDaemon, closed_port
 from tests.net.name_server import NameServer
 
 TIMEOUT_S = 0.8
@@ -143,8 +142,7 @@ class TestNames:
             assert client.put(b"k", b"v") == 1
 
     def test_refused_at_all_addresses(self, server, capsys):
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
+        port = closed_port().rpartition(":")[2]
         server.addresses["db.example"] = ["127.0.0.1", "127.0.0.9"]
         endpoint = f"tcp://db.example:{port}"
         assert run(["--endpoints", endpoint, "--timeout", "800ms", "status"]) == 69
