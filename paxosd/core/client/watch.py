@@ -132,6 +132,7 @@ class WatchState:
         self._poll_pause_ms = 0
         self._age_due_ms: int | None = None
         self._age_id = 0  # of the last question how old its state is
+        self._age_asked_ms: int | None = None  # when that was asked; None: it is answered
         self._compacted: list[RefusalAnswer] = []
         """The refusals of nodes that keep too little, since missed changes were given last."""
 
@@ -171,8 +172,14 @@ class WatchState:
             return None
         if self._connect_due_ms is not None:
             return self._connect_due_ms
-        dues = (self._heard_ms + self.options.silence_ms, self._pull_due_ms, self._age_due_ms)
+        dues = (self._silent_at_ms(), self._pull_due_ms, self._age_due_ms)
         return min([due for due in dues if due is not None])
+
+    def _silent_at_ms(self) -> int | None:
+        """When the node is to be left for its silence. One that is asked may be silent between
+        questions: nobody asks while the user of the watch does something else."""
+        since_ms = self._age_asked_ms if self.polls else self._heard_ms
+        return None if since_ms is None else since_ms + self.options.silence_ms
 
     # -- inputs -------------------------------------------------------------------------------
 
@@ -189,7 +196,8 @@ class WatchState:
             if now_ms < self._connect_due_ms:
                 return []
             return self._connect(now_ms, self._connect_reason)
-        if now_ms - self._heard_ms >= self.options.silence_ms:
+        silent_at_ms = self._silent_at_ms()
+        if silent_at_ms is not None and now_ms >= silent_at_ms:
             waited = f"{self.options.silence_ms / 1000:g} s"
             what = "answer" if self.polls else "progress message"
             return self._leave(now_ms, f"no {what} for {waited}")
@@ -341,7 +349,6 @@ class WatchState:
         if not self.is_current(attempt) or self.polls:
             return []
         self.polls = True
-        self._heard_ms = now_ms
         self._poll_pause_ms = self.options.poll_min_ms
         self._target = 0
         self._held.clear()
@@ -358,7 +365,8 @@ class WatchState:
             if answer.code in _FATAL:
                 return self._fail(answer.code, answer.message, answer.detail)
             return self._leave(now_ms, f"a read was refused: {answer.message}")
-        self._heard_ms = now_ms
+        self._age_asked_ms = None
+        self._age_due_ms = now_ms + self.options.poll_age_ms
         if ended := self._judge(answer, self._node, now_ms):
             return ended
         return [] if self._pulling() else [self._pull(now_ms)]
@@ -366,7 +374,7 @@ class WatchState:
     def _ask_age(self, now_ms: int) -> Ask:
         self._age_id = self._next_request_id
         self._next_request_id += 1
-        self._age_due_ms = now_ms + self.options.poll_age_ms
+        self._age_asked_ms, self._age_due_ms = now_ms, None
         query = [COUNT, self.key, self.key + b"\0"]
         return Ask(ReadRequest(self._age_id, STALE, [query]))
 
@@ -459,7 +467,7 @@ class WatchState:
         self._pull_due_ms = None
         self._target = 0
         self.polls = False
-        self._age_due_ms = None
+        self._age_due_ms = self._age_asked_ms = None
         self._failures += 1
         options = self.options
         doubled_ms = options.reconnect_min_ms << min(self._failures - 1, 16)

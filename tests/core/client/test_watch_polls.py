@@ -121,6 +121,24 @@ def test_a_node_that_does_not_answer_is_left():
     assert stage.left[1] == "no answer to a request for missed changes"
 
 
+def test_a_node_is_not_left_because_nobody_asked_it():
+    """The user of a watch did something else for a minute."""
+    stage = Stage()
+    stage.run(2000)
+    stage.now_ms += 60_000
+    stage.write(b"a")
+    stage.run(1000)
+    assert stage.left == [""]
+    assert len(stage.delivered) == 1
+
+
+def test_a_node_that_does_not_say_how_old_it_is_is_left():
+    stage = Stage()
+    stage.watch.on_age = lambda *_: []
+    stage.run(OPTIONS.poll_age_ms + OPTIONS.silence_ms + OPTIONS.poll_max_ms)
+    assert stage.left[1] == "no answer for 3 s"
+
+
 def test_a_history_that_has_not_come_so_far_ends_it():
     stage = Stage(from_revision=100)
     stage.run(3000)
