@@ -34,11 +34,11 @@ ENDED_TIMES = 4
 """Connections that end so often within their handshakes do so over the key."""
 PAUSE_MS, PAUSE_MS_MAX = 250, 2000
 
-REFUSED_KEY, OTHER_KEY, FOREIGN, WANTS_KEY, TAKES_NO_KEY, UNKNOWN = (
-    "key_refused", "other_key", "foreign", "wants_key", "takes_no_key", "no_key_known"
+REFUSED_KEY, OTHER_KEY, FOREIGN, WANTS_KEY, TAKES_NO_KEY, ENDS, UNKNOWN = (
+    "key_refused", "other_key", "foreign", "wants_key", "takes_no_key", "ends", "no_key_known"
 )  # fmt: skip
-_MOST_TELLING = (REFUSED_KEY, OTHER_KEY, FOREIGN, WANTS_KEY, TAKES_NO_KEY)
-"""In this order: with a choice left the last two only mean that it was not this one."""
+_MOST_TELLING = (REFUSED_KEY, OTHER_KEY, FOREIGN, WANTS_KEY, TAKES_NO_KEY, ENDS)
+"""In this order: with a choice left the last three only mean that it was not this one."""
 
 
 class Handshake:
@@ -103,7 +103,7 @@ class Handshake:
         if event == PROTOCOL:
             self._mismatched.add(self._expected)
         if self._expected == PLAIN:
-            return WANTS_KEY
+            return WANTS_KEY if PLAIN in self._mismatched else ENDS
         return TAKES_NO_KEY if self._expected in self._mismatched else OTHER_KEY
 
     def _next(self, why: str, now_ms: float) -> None:
@@ -153,6 +153,8 @@ class Handshake:
             "paxosctl auth list (or it takes no keys)",
             REFUSED_KEY: f"does not know this node's key ({own}): it was revoked there, or never "
             "added; see [peers] of its trust file and paxosctl auth list",
+            ENDS: "ends each connection within its handshake: it wants a key, or another program "
+            "listens there",
             FOREIGN: "does not speak as a node does: another program listens there",
             UNKNOWN: "is not dialled: no key of it is known; enter it in [peers] of the trust file",
         }[why]

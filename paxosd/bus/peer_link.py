@@ -86,10 +86,8 @@ class PeerLink:
         )
         self.dealer = sockets.make(zmq.DEALER, NEVER_READ_BYTES, SWIFT_QUEUE_MAX, receive_max=1)
         self.dealer.setsockopt(zmq.IMMEDIATE, 1)
-        more = STANDS | REFUSED if self.swift.is_named else 0
-        if sockets.keys is not None:
-            more |= STANDS
-        self.monitor = sockets.monitor(self.dealer, CONNECTED | BROKE | FAILED | more)
+        more = REFUSED if self.swift.is_named else 0
+        self.monitor = sockets.monitor(self.dealer, CONNECTED | BROKE | STANDS | FAILED | more)
         self.bulk, self._bulk_monitor = self._make_bulk()
         self.unsent = SendTracker(BUSY_MARK_BYTES)
         """What ``bulk`` holds."""
