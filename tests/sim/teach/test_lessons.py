@@ -252,7 +252,7 @@ class TestWithoutTheSafeguard:
         """A daemon that begins a new log wherever it finds none."""
         real = recovery.open_wal
 
-        def trusting(disk, *, cluster_id, node_id, options=None, create=True):
+        def trusting(disk, *, cluster_id, node_id, options=None, create=True, progress=None):
             return real(disk, cluster_id=cluster_id, node_id=node_id, create=True)
 
         monkeypatch.setattr(recovery, "open_wal", trusting)
