@@ -24,7 +24,7 @@ from paxosctl.commands.snapshot import source_of
 from paxosd.host.wording import counted
 
 if TYPE_CHECKING:
-    from paxosctl.commands.backup_files import Backup, Checked, Taken
+    from paxosctl.commands.backup_files import Checked, Taken
 
 KEEP_MIN = 7
 """What --keep-days keeps at least, whatever the clock says."""
@@ -80,10 +80,11 @@ def take_verb(
     The leader's holds all that was acknowledged before. It appears in DIRECTORY under its name
     (cluster, time, slot) once it is whole, on the disk and verified; its mode is 0600. Only what
     neither --keep nor --keep-days keeps is removed, only of the same cluster, and only after the
-    new one was verified; what is damaged does not count as kept.
+    new one was verified; what is damaged, or cannot be read, does not count as kept.
 
-    Exit codes: 0 taken; 1 not taken, or taken and an older one is damaged: the message says which;
-    69 and 75 no node, or no leader, can be reached; 74 and 77 DIRECTORY cannot be written.
+    Exit codes: 0 taken; 1 not taken, or taken and an older one is damaged, or can neither be read
+    nor removed: the message says which; 69 and 75 no node, or no leader, can be reached; 74 and 77
+    DIRECTORY cannot be written.
     """
     from paxosctl.commands.backup_files import Retention, take  # noqa: PLC0415 -- not for --help
 
@@ -96,13 +97,19 @@ def take_verb(
     ):
         taken = take(client, source, directory, retention, lambda: datetime.now(UTC), progress)
     view = _taken_view(taken)
-    if taken.damaged:
-        if settings.output == "table":
-            settings.show(view)
-        names = ", ".join(each.backup.path.name for each in taken.damaged)
-        negative(f"the new backup is good, but older ones are damaged: {names}", view,
-                 code="damaged")  # fmt: skip
-    settings.show(view)
+    if not taken.unusable and not taken.stuck:
+        settings.show(view)
+        return
+    if settings.output == "table":
+        settings.show(view)
+    damaged = ", ".join(each.backup.path.name for each in taken.unusable if each.damaged)
+    refused = ", ".join(each.backup.path.name for each in taken.unusable if each.refused)
+    stuck = ", ".join(f"{path.name} ({why})" for path, why in taken.stuck)
+    words = [f"older ones are damaged: {damaged}"] if damaged else []
+    words += [f"older ones belong to another user, and were not read: {refused}"] if refused else []
+    words += [f"older ones cannot be removed: {stuck}"] if stuck else []
+    message = f"the new backup is good, but {'; '.join(words)}"
+    negative(message, view, code="damaged" if taken.unusable else "not_removed")
 
 
 def _taken_view(taken: "Taken") -> View:
@@ -119,7 +126,7 @@ def _taken_view(taken: "Taken") -> View:
             **{name: found[name] for name in ("cluster", "slot", "revision", "keys", "bytes")},
             "file": str(taken.path),
             "removed": removed,
-            "damaged": [each.backup.path.name for each in taken.damaged],
+            "damaged": [each.backup.path.name for each in taken.unusable],
         },
         plain=f"{taken.path}\n".encode(),
         text="\n".join(words),
@@ -133,12 +140,11 @@ def list_verb(settings: Settings, directory: Path) -> None:
 
     It reads no more of them than that: `backup verify` does. Exit code 1 if there is none.
     """
-    from paxosctl.commands.backup_files import backups_in, glance  # noqa: PLC0415 -- not for --help
+    from paxosctl.commands.backup_files import glance, look_through  # noqa: PLC0415 -- not for --help
 
     with _explained():
-        found = [(each, glance(each)) for each in backups_in(directory)]
-    rows = [_fields(each, head) for each, head in found]
-    _show(settings, directory, rows)
+        found = look_through(directory, glance)
+    _show(settings, directory, found, read_all=False)
 
 
 @verb("verify")
@@ -148,14 +154,15 @@ def verify_verb(settings: Settings, directory: Path) -> None:
 
     Exit code 1 if one is damaged, or if there is none.
     """
-    from paxosctl.commands.backup_files import backups_in, check  # noqa: PLC0415 -- not for --help
+    from paxosctl.commands.backup_files import check, look_through  # noqa: PLC0415 -- not for --help
 
     with _explained(), work_progress() as progress:
-        checked = [check(each, progress) for each in backups_in(directory)]
-    _show(settings, directory, [_checked_fields(each) for each in checked])
+        found = look_through(directory, lambda backup: check(backup, progress))
+    _show(settings, directory, found, read_all=True)
 
 
-def _fields(backup: "Backup", head: dict[str, Any]) -> dict[str, Any]:
+def _fields(checked: "Checked", *, read_all: bool) -> dict[str, Any]:
+    backup, head = checked.backup, checked.found
     return {
         "file": backup.path.name,
         "cluster": backup.cluster,
@@ -164,18 +171,15 @@ def _fields(backup: "Backup", head: dict[str, Any]) -> dict[str, Any]:
         "revision": head.get("revision"),
         "keys": head.get("keys"),
         "bytes": head.get("bytes"),
-        "good": None if head else False,
-        "message": "" if head else "it does not begin as a snapshot does",
+        "good": False if checked.damaged else True if read_all and not checked.refused else None,
+        "message": checked.trouble,
     }
 
 
-def _checked_fields(checked: "Checked") -> dict[str, Any]:
-    fields = _fields(checked.backup, checked.found)
-    return fields | {"good": not checked.damaged, "message": checked.damaged}
-
-
-def _show(settings: Settings, directory: Path, rows: list[dict[str, Any]]) -> None:
-    damaged = [row["file"] for row in rows if row["good"] is False]
+def _show(settings: Settings, directory: Path, found: list["Checked"], *, read_all: bool) -> None:
+    rows = [_fields(each, read_all=read_all) for each in found]
+    damaged = [each.damaged for each in found if each.damaged]
+    refused = [each.refused for each in found if each.refused]
     view = View(
         data={"directory": str(directory), "backups": rows},
         plain="".join(
@@ -199,12 +203,13 @@ def _show(settings: Settings, directory: Path, rows: list[dict[str, Any]]) -> No
     )
     if not rows:
         negative(f"there is no backup in {directory}", view)
+    if not damaged or settings.output == "table":
+        settings.show(view)
     if damaged:
-        if settings.output == "table":
-            settings.show(view)
-        why = "\n  ".join(row["message"] for row in rows if row["good"] is False)
+        why = "\n  ".join(damaged + refused)
         negative(f"damaged:\n  {why}", view, code="damaged")
-    settings.show(view)
+    if refused:
+        raise RefusedError("permission", "\n  ".join(refused))
 
 
 def _good_words(row: dict[str, Any]) -> str:

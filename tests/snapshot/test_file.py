@@ -55,12 +55,12 @@ def summed(slot):
     return machine, machine.checksums[slot]
 
 
-def written(machine, keys_max=7, total=""):
+def written(machine, keys_max=7, total="", cluster="c"):
     """A disk with the machine's snapshot, and its info."""
     disk = MemDisk()
     walk = SnapshotWalk(machine, MEMBERS)
     writer = SnapshotWriter(disk, walk.head.slot, 1234)
-    writer.write([(HEAD, encode_head("c", 1234, walk.head))])
+    writer.write([(HEAD, encode_head(cluster, 1234, walk.head))])
     while sessions := walk.sessions():
         writer.write([(SESSIONS, encode_sessions(sessions))])
     while names := walk.names():

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import stat
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +13,17 @@ import pytest
 from paxosctl.cli.main import run
 from paxosctl.cli.streams import StreamError
 from paxosctl.commands import backup_files
-from paxosctl.commands.backup_files import BackupError, Retention, backups_in, check, take
-from paxosctl.commands.snapshot_files import SnapshotFileError
+from paxosctl.commands.backup_files import (
+    BackupError,
+    Retention,
+    backups_in,
+    check,
+    glance,
+    look_through,
+    take,
+)
+from paxosctl.commands.snapshot_files import SnapshotFileError, opened
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.snapshot.file import snapshot_name
 from tests.snapshot.lives import reference
 from tests.snapshot.test_file import written
@@ -22,9 +32,12 @@ NOW = datetime(2026, 11, 30, 3, 0, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def snapshot_of(slot):
-    """The bytes of a snapshot of cluster "c" after this slot."""
-    disk, info = written(reference(slot))
+def snapshot_of(slot, founding="", cluster="c"):
+    """The bytes of a snapshot of this cluster after this slot."""
+    machine = reference(slot)
+    if founding:
+        machine.settings = ClusterSettings(1, LEVEL_COORDINATION, genesis=founding)
+    disk, info = written(machine, cluster=cluster)
     return bytes(disk.files[snapshot_name(info.slot)].data)
 
 
@@ -33,9 +46,10 @@ class Node:
 
     timeout_s = 1.0
 
-    def __init__(self):
-        self.slot = 9
-        self.data = snapshot_of(9)
+    def __init__(self, slot=9, founding="", cluster="c"):
+        self.of = (founding, cluster)
+        self.slot = slot
+        self.data = snapshot_of(slot, *self.of)
 
     def status(self, endpoint):
         return {"snapshot": {"slot": self.slot}}
@@ -48,7 +62,7 @@ class Node:
 
     def advance(self, slots=1):
         self.slot += slots
-        self.data = snapshot_of(self.slot)
+        self.data = snapshot_of(self.slot, *self.of)
 
 
 @pytest.fixture
@@ -64,6 +78,19 @@ def taken(node, directory, retention=Retention(), now=NOW):  # noqa: B008 - it i
     done = take(node, "", directory, retention, lambda: now, none)
     node.advance()
     return done
+
+
+def failing(monkeypatch, error, *failed):
+    """No file of these names can be opened."""
+
+    @contextmanager
+    def broken(path):
+        if path.name in failed:
+            raise error
+        with opened(path) as file:
+            yield file
+
+    monkeypatch.setattr(backup_files, "opened", broken)
 
 
 def names(directory):
@@ -109,6 +136,20 @@ class TestTake:
         there = {each.name for each in tmp_path.iterdir()}
         assert there == {*other, ".lock", done.path.name}
 
+    def test_what_is_no_file_is_left_alone_and_hangs_nobody(self, node, tmp_path):
+        good = taken(node, tmp_path).path
+        called = ["c-20261129T030000Z-slot3.paxsnap", ".new-0123abcd.paxsnap"]
+        os.mkfifo(tmp_path / called[0])
+        (tmp_path / called[1]).mkdir()
+        (tmp_path / "c-20261128T030000Z-slot2.paxsnap").symlink_to("nowhere")
+        (tmp_path / "c-20261127T030000Z-slot1.paxsnap").symlink_to(good)
+        (tmp_path / "c-20261126T030000Z-slot1.paxsnap").mkdir()
+        assert names(tmp_path) == [good.name]
+        before = {each.name for each in tmp_path.iterdir()}
+        done = taken(node, tmp_path, Retention(1), NOW + DAY)
+        assert done.removed == [good], "a link to it does not count as another one"
+        assert {each.name for each in tmp_path.iterdir()} == before - {good.name} | {done.path.name}
+
     def test_one_at_a_time(self, node, tmp_path):
         lock = os.open(tmp_path / ".lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -142,6 +183,11 @@ class TestRetention:
         assert len(done.removed) == 4
         assert [each.slot for each in backups_in(tmp_path)] == [17, 16]
 
+    def test_without_days_a_clock_that_went_back_keeps_no_more(self, node, tmp_path):
+        self.fill(node, tmp_path, 3)
+        done = taken(node, tmp_path, Retention(1), NOW + 2 * DAY - timedelta(hours=1))
+        assert len(done.removed) == 3
+
     def test_a_clock_that_was_in_2099_once(self, node, tmp_path):
         """By their times, those of that day would be the newest for ever, and push out the rest."""
         self.fill(node, tmp_path, 3)
@@ -157,10 +203,53 @@ class TestRetention:
             data[len(data) // 2] ^= 1
             done.path.write_bytes(data)
         done = taken(node, tmp_path, Retention(2), NOW + 9 * DAY)
-        assert [each.backup.slot for each in done.damaged] == [11, 10]
+        assert [each.backup.slot for each in done.unusable] == [11, 10]
         assert done.removed == []
-        good = [each.slot for each in backups_in(tmp_path) if not check(each, none).damaged]
+        good = [each.slot for each in backups_in(tmp_path) if not check(each, none).trouble]
         assert good == [12, 9], "two good ones stay, the new one among them"
+
+    def test_one_that_cannot_be_read_does_not_count(self, node, tmp_path, monkeypatch):
+        first, second = (done.path.name for done in self.fill(node, tmp_path, 2))
+        failing(monkeypatch, StreamError("Input/output error"), second)
+        done = taken(node, tmp_path, Retention(2), NOW + 9 * DAY)
+        assert [each.damaged for each in done.unusable] == ["Input/output error"]
+        failing(monkeypatch, PermissionError("not yours"), second)
+        done = taken(node, tmp_path, Retention(3), NOW + 10 * DAY)
+        assert [each.refused for each in done.unusable] == ["not yours"]
+        assert done.removed == []
+        assert first in names(tmp_path)
+
+    def test_one_that_cannot_be_removed_stops_nothing(self, node, tmp_path, monkeypatch):
+        first, second, _ = (done.path for done in self.fill(node, tmp_path, 3))
+        unlink = os.unlink
+
+        def refused(path, *rest, **more):
+            if os.fspath(path) == str(second):
+                raise PermissionError(errno.EPERM, "Operation not permitted")
+            unlink(path, *rest, **more)
+
+        monkeypatch.setattr(os, "unlink", refused)
+        done = taken(node, tmp_path, Retention(1), NOW + 9 * DAY)
+        assert done.stuck == [(second, "Operation not permitted")]
+        assert first in done.removed
+        assert names(tmp_path) == [done.path.name, second.name]
+
+    def test_of_a_cluster_founded_anew_under_its_id(self, tmp_path):
+        """Its slots begin again at 1: by them alone its own would be the oldest for a long time."""
+        old = self.fill(Node(20, founding="aa"), tmp_path, 3)
+        new = [
+            taken(node, tmp_path, Retention(2), NOW + day * DAY)
+            for node in [Node(9, founding="bb")]
+            for day in range(5, 9)
+        ]
+        assert [each.slot for each in backups_in(tmp_path)] == [22, 21, 20, 12, 11]
+        assert [path for done in new for path in done.removed] == [each.path for each in new[:2]]
+        listed = look_through(tmp_path, glance)
+        assert [each.backup.slot for each in listed] == [12, 11, 22, 21, 20]
+        damaged = old[2].path
+        damaged.write_bytes(b"")
+        listed = look_through(tmp_path, glance)
+        assert [each.backup.slot for each in listed] == [22, 12, 11, 21, 20]
 
     def test_another_clusters_stay(self, node, tmp_path):
         other = tmp_path / "d-20200101T000000Z-slot1.paxsnap"
@@ -216,6 +305,33 @@ class TestVerbs:
             assert [row["good"] for row in json.loads(out)["backups"]] == [False, True]
             assert json.loads(err)["error"] == "damaged"
 
+    def test_the_cluster_that_was_backed_up_last_comes_first(self, ctl, node, directory):
+        taken(Node(3, cluster="restored"), directory, now=NOW + 5 * DAY)
+        for verb in ("list", "verify"):
+            out = ctl("backup", verb, directory, "-o", "plain")[1]
+            assert [line.split("\t")[2] for line in out.splitlines()] == ["3", "10", "9"]
+
+    def test_one_that_was_removed_meanwhile_is_none(self, ctl, directory, monkeypatch):
+        newest = backups_in(directory)[0].path
+        real = backup_files.backups_in
+        monkeypatch.setattr(
+            backup_files, "backups_in", lambda where: [*real(where), newest.unlink()][:-1]
+        )
+        code, out, _ = ctl("backup", "verify", directory, "-o", "plain")
+        assert (code, out.count("\n")) == (0, 1)
+
+    def test_one_that_cannot_be_read_hides_no_other(self, ctl, directory, monkeypatch):
+        newest = backups_in(directory)[0].path.name
+        for error, code in ((StreamError("no sector"), 1), (PermissionError("not yours"), 77)):
+            failing(monkeypatch, error, newest)
+            for verb in ("list", "verify"):
+                found, out, err = ctl("backup", verb, directory, "-o", "json")
+                rows = json.loads(out)["backups"]
+                assert (found, len(rows)) == (code, 2)
+                assert rows[0]["good"] is (False if code == 1 else None)
+                assert rows[0]["message"] == str(error)
+                assert str(error) in json.loads(err)["message"]
+
     def test_one_under_another_name_is_damaged(self, ctl, directory):
         path = backups_in(directory)[0].path
         path.rename(path.with_name("c-20261201T030000Z-slot11.paxsnap"))
@@ -248,6 +364,37 @@ class TestVerbs:
         assert json.loads(out)["damaged"] == ["c-20261201T030000Z-slot10.paxsnap"]
         assert "the new backup is good" in json.loads(err)["message"]
         assert len(backups_in(directory)) == 3
+
+    def test_take_where_an_older_one_can_neither_be_read_nor_removed(
+        self, ctl, directory, monkeypatch, node
+    ):
+        """Of another user, in a directory such as /tmp."""
+        newest = backups_in(directory)[0].path.name
+        failing(monkeypatch, PermissionError("not yours"), newest)
+
+        unlink = os.unlink
+
+        def refused(path, *rest, **more):
+            if os.path.basename(path) == newest:
+                raise PermissionError(errno.EPERM, "Operation not permitted")
+            unlink(path, *rest, **more)
+
+        real = backup_files.take
+        monkeypatch.setattr(
+            backup_files, "take", lambda client, source, *rest: real(node, source, *rest)
+        )
+        where = ("--endpoint", "tcp://127.0.0.1:1", "--keep")
+        code, out, err = ctl("backup", "take", directory, *where, "2")
+        assert code == 1
+        assert out.startswith("taken: ")
+        assert f"belong to another user, and were not read: {newest}" in err
+        node.advance()
+        monkeypatch.setattr(os, "unlink", refused)
+        code, out, err = ctl("backup", "take", directory, *where, "1")
+        assert code == 1
+        assert out.startswith("taken: ")
+        assert "older ones cannot be removed: " in err
+        assert f"{newest} (Operation not permitted)" in err
 
     def test_take_without_a_node(self, ctl, tmp_path):
         endpoint = ("--endpoints", "tcp://127.0.0.1:1", "--timeout", "300ms")
