@@ -45,9 +45,10 @@ class SimKeys:
 
     def shown_to(self, client: bytes, authority: Authority) -> bytes | None:
         """As :meth:`paxosd.sim.world.network.Network.key_of`. Keys that are revoked reach the node:
-        their connections may be older than that."""
+        their connections may be older than that. Those that it has yet to hear of do not."""
         key = self.key_of(client)
-        return None if key == WORKERS and not authority.admits(CLIENT_SOCKET, key) else key
+        known = not key or authority.admits(CLIENT_SOCKET, key)
+        return key if known or key in authority.table.revoked else None
 
     def table(self, version: int, required: bool, others: Iterable[Principal]) -> RightsTable:
         """A table with these principals beside the nodes, the operator and the workers."""

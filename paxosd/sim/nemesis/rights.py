@@ -73,7 +73,8 @@ class RightsAdmin:
         return False
 
     def _all(self) -> list[Principal]:
-        return [each.principal((each.prefix,), self._keys[each.name]) for each in self._clients]
+        # The key that its next life begins with: a change that was to enter it may have been lost.
+        return [each.principal((each.prefix,), (each.key,)) for each in self._clients]
 
     def _table(self) -> RightsTable | None:
         leader = self._cluster.leader()
