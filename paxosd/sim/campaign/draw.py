@@ -15,7 +15,7 @@ from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, node_names
 from paxosd.sim.nemesis.changes import draw_changes, draw_quota, draw_relics, draw_settings
 from paxosd.sim.nemesis.clocks import draw_clocks
-from paxosd.sim.nemesis.kinds import KINDS
+from paxosd.sim.nemesis.kinds import BY_REQUEST, KINDS
 from paxosd.sim.nemesis.limits import draw_limits
 from paxosd.sim.nemesis.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
 from paxosd.sim.nemesis.nemesis import draw_schedule
@@ -33,6 +33,7 @@ GROWN_SHARE = 0.4
 """The share of the clusters with a changing membership that begin with one node."""
 AT_ONCE_SHARE = 1 / 3
 """The share of the runs in which disks are so fast that nodes wait for them within a turn."""
+_USUAL = frozenset(KINDS) - BY_REQUEST
 _MEMORY_LOSS = frozenset({"bit-rot", "log-loss", "wipe", "rollback", "roll-back", *TAIL_KINDS})
 
 
@@ -126,11 +127,11 @@ def draw_faults(
     smaller messages than others."""
     faults = options.faults
     if options.locks:
-        faults = (frozenset(KINDS) if faults is None else faults) - {"clock-drift"}
+        faults = (_USUAL if faults is None else faults) - {"clock-drift"}
     if options.members or unequal:
         # Each lost memory reduces the tolerance for good. Where voters leave, that could cost the
         # quorum; so it could where a remaining voter cannot take what another has accepted.
-        faults = (frozenset(KINDS) if faults is None else faults) - _MEMORY_LOSS
+        faults = (_USUAL if faults is None else faults) - _MEMORY_LOSS
     drawn = draw_schedule(world.derive("nemesis"), names, options.duration_ms, faults)
     if options.level and (faults is None or "clock-skew" in faults):
         clocks = draw_clocks(world.derive("clocks"), names, options.duration_ms)

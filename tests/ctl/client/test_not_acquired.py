@@ -1,6 +1,8 @@
 """Why a lock was not had, in both dresses: others hold it, a key that nothing ends is in its way,
 or the cluster does not answer."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from paxosctl.client import Client, LockLostError, NotAcquiredError
@@ -13,15 +15,8 @@ CLIENTS = {"Client": Client, "AsyncClient": Awaited}
 
 @pytest.fixture(params=CLIENTS)
 def make(request):
-    made = []
-
-    def make(endpoint):
-        made.append(CLIENTS[request.param]([endpoint], timeout_s=30))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+    with ExitStack() as made:
+        yield lambda endpoint: made.enter_context(CLIENTS[request.param]([endpoint], timeout_s=30))
 
 
 @pytest.fixture
