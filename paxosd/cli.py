@@ -19,6 +19,7 @@ from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load, log_format
 from paxosd.daemon import exits
 from paxosd.host.durations import parse_duration_ms
+from paxosd.host.file_path import FilePath
 from paxosd.host.output import OutputError, failed, silence, write
 from paxosd.host.printable import escape_controls
 from paxosd.host.stop_signals import SIGNALS, StopRequested
@@ -76,7 +77,7 @@ def _config_option(words: str, *, required: bool = False) -> _Decorator:
     return click.option(
         "--config",
         "config_path",
-        type=click.Path(path_type=Path, readable=False),
+        type=FilePath(path_type=Path, readable=False),
         envvar="PAXOSD_CONFIG",
         metavar="FILE",
         required=required,
@@ -253,7 +254,7 @@ def init(context: click.Context, config_path: Path, overrides: tuple[str, ...]) 
 @click.option("--nodes", type=click.IntRange(1, 7), help="How many nodes (default 3).")
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     default="paxos-data",
     show_default=True,
     help="Where data, logs and configuration files are kept.",
@@ -326,11 +327,11 @@ def completion(context: click.Context, shell: str) -> None:
 @click.option("--cluster", metavar="ID", help="cluster.id of the nodes; or give --config.")
 @_config_option("A node's configuration: gives the cluster, and where the nodes are.")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False),
+    "-o", "--output", required=True, type=FilePath(path_type=Path, dir_okay=False),
     metavar="FILE", help="Where the key is written, readable by its owner alone.",
 )  # fmt: skip
 @click.option(
-    "--trust", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    "--trust", type=FilePath(path_type=Path, dir_okay=False), metavar="FILE",
     help="Enter its public half in this trust file; it is made if it is not there.",
 )  # fmt: skip
 @click.pass_context

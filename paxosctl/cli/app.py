@@ -32,6 +32,7 @@ from paxosctl.client.errors import (
 )
 from paxosd.core.effects import COMPACTED
 from paxosd.host.durations import parse_duration_ms
+from paxosd.host.file_path import FilePath
 from paxosd.host.numbers import WHOLE_MAX, parse_whole
 
 TIMEOUT_MS = 5000
@@ -330,7 +331,7 @@ def _cluster_options(variable: Callable[[str], str | None]) -> list[Callable[[An
         ),
         _option(
             "--key-file",
-            type=click.Path(),
+            type=FilePath(),
             metavar="FILE",
             envvar=variable("PAXOSCTL_KEY_FILE"),
             help="Your key, of a cluster that has keys (env PAXOSCTL_KEY_FILE).  "

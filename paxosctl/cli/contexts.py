@@ -149,6 +149,8 @@ def _context(name: str, said: Any, folder: Path) -> Context:
     key_file = said.get("key_file")
     if not isinstance(key_file, str | None):
         raise ValueError(f"key_file of context {name} is no text")
+    if key_file is not None and (not key_file or "\0" in key_file):
+        raise ValueError(f"key_file of context {name} names no file")
     try:
         checked_endpoints(endpoints)
     except ValueError as error:

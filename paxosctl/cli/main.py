@@ -22,7 +22,15 @@ from paxosctl.cli.app import (
 )
 from paxosctl.cli.interruption import interrupted_by_ends
 from paxosctl.cli.render import to_json
-from paxosctl.cli.streams import BrokenOutputError, StreamError, finish, prepare, say, say_json
+from paxosctl.cli.streams import (
+    BrokenOutputError,
+    StreamError,
+    finish,
+    lose_output,
+    prepare,
+    say,
+    say_json,
+)
 from paxosctl.cli.verbs import VERBS
 from paxosctl.client.errors import (
     EXIT_INTERRUPTED,
@@ -123,11 +131,19 @@ def run(arguments: Sequence[str] | None = None, settings: Settings | None = None
         return _misused(error, in_json=settings.output == "json" or _asks_for_json(given))
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except (BrokenOutputError, SystemExit):
-        # The reader of our output has closed it. (Click ends so where that was its own help text.)
+    except BrokenOutputError:
+        return EXIT_OK
+    except SystemExit:  # click ends so where the reader of its help text has gone
+        lose_output("its reader has gone")
         return EXIT_OK
     except StreamError as error:
         return _not_read_or_written(settings, str(error))
+    except ValueError as error:
+        named = _holding_nul(given, error)
+        if named is None:
+            raise
+        words = f"{named} names no file and no program: it holds a NUL byte"
+        return _misused(click.UsageError(words), in_json=settings.output == "json")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         words = f"{where}{error.strerror or error}"
@@ -135,6 +151,16 @@ def run(arguments: Sequence[str] | None = None, settings: Settings | None = None
             complain(settings, RefusedError("permission", words), [])
             return EXIT_REFUSED
         return _not_read_or_written(settings, words)
+
+
+def _holding_nul(arguments: Sequence[str], error: ValueError) -> str | None:
+    """The argument that the operating system could not be given, as it is typed; None: the error
+    is another one. Arguments of a process hold no NUL byte, but those of a line in a shell do."""
+    if not str(error).startswith("embedded null "):
+        return None
+    from paxosd.host.shell_words import quoted  # noqa: PLC0415 -- only for this error
+
+    return next((quoted(each) for each in arguments if "\0" in each), None)
 
 
 def _asks_for_json(arguments: Sequence[str]) -> bool:

@@ -13,11 +13,15 @@ import os
 import sys
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import click
 
 from paxosd.host.output import silence
 from paxosd.host.printable import escape_controls, escape_json_controls
+
+_lost: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+"""Standard outputs that have failed, and why."""
 
 
 class StreamError(Exception):
@@ -85,13 +89,24 @@ def write(content: str | bytes, *, newline: bool = True) -> None:
     try:
         click.echo(content, nl=newline)
     except BrokenPipeError as error:
-        silence(sys.stdout)
+        lose_output("its reader has gone")
         raise BrokenOutputError from error
     except OSError as error:
-        silence(sys.stdout)
+        lose_output(str(error.strerror))
         raise StreamError(f"standard output cannot be written: {error.strerror}") from error
     except ValueError as error:  # it was closed meanwhile
         raise StreamError(f"standard output cannot be written: {error}") from error
+
+
+def lose_output(why: str) -> None:
+    """Standard output has failed: what is still written to it goes nowhere."""
+    silence(sys.stdout)
+    _lost[sys.stdout] = why
+
+
+def lost_output() -> str:
+    """Why standard output has failed; "": it has not."""
+    return "" if sys.stdout is None else _lost.get(sys.stdout, "")
 
 
 def write_bytes(piece: bytes) -> None:

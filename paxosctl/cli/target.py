@@ -121,6 +121,8 @@ def _of_context(name: str, source: str, endpoints: str | None) -> Target:
     if found is None:
         how = {ENVIRONMENT: " (PAXOSCTL_CONTEXT)", CONTEXT: ", the one in use"}.get(source, "")
         advice = contexts.nearest(name)
+        if source == CONTEXT:
+            advice += "; or use none: paxosctl context use --none"
         raise click.UsageError(f'there is no context "{name}"{how} in {contexts.path}; {advice}')
     named = endpoints is not None
     there = ",".join(found.endpoints) if endpoints is None else endpoints

@@ -12,11 +12,12 @@ from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError
 from paxosctl.client.errors import RefusedError
 from paxosctl.evidence.located import AUDITED, Wanted, located
+from paxosd.host.file_path import FilePath
 
 
 @verb("audit")
 @click.argument("sources", nargs=-1,
-                type=click.Path(exists=True, readable=False, path_type=Path))  # fmt: skip
+                type=FilePath(exists=True, readable=False, path_type=Path))  # fmt: skip
 @click.option("--cluster", default="", help="Of several clusters among the sources, this one.")
 @click.option("--voters", default="", metavar="N1,N2,…",
               help="Who votes in epoch 0, where no source says so.")  # fmt: skip

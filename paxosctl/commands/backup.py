@@ -21,6 +21,7 @@ from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.client.errors import RefusedError
 from paxosctl.commands.snapshot import source_of
+from paxosd.host.file_path import FilePath
 from paxosd.host.wording import counted
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ backup_verb = global_options(_backup)
 
 def _directory(command: Any) -> Any:
     return click.argument(
-        "directory", type=click.Path(path_type=Path, file_okay=False, readable=False)
+        "directory", type=FilePath(path_type=Path, file_okay=False, readable=False)
     )(command)
 
 

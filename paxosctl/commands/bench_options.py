@@ -10,6 +10,7 @@ from paxosctl.cli.app import Duration, F, Whole
 from paxosctl.load.keys import DISTRIBUTIONS
 from paxosctl.load.load import Load
 from paxosd.host.durations import parse_duration_ms
+from paxosd.host.file_path import FilePath
 
 OUTSTANDING = 100
 CLIENTS_OPEN_LOOP = 100
@@ -38,7 +39,7 @@ def load_options(command: F) -> F:
 
 
 plot_option = click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path),
+    "--plot", type=FilePath(dir_okay=False, path_type=Path),
     help="Draw throughput and latencies into this HTML file.",
 )  # fmt: skip
 

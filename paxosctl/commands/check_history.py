@@ -8,12 +8,13 @@ import click
 from paxosctl.cli.app import Settings, negative, verb
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError, write
+from paxosd.host.file_path import FilePath
 
 FORMS = ("elle", "knossos", "porcupine")
 
 
 @verb("history")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=FilePath(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--export",
     "form",

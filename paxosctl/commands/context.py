@@ -107,9 +107,17 @@ def list_verb(settings: Settings) -> None:
                 ]
                 for name, each in contexts.named.items()
             ],
-            notes=[] if contexts.named else ["none yet: paxosctl context add NAME --endpoints …"],
+            notes=_notes(contexts),
         )
     )
+
+
+def _notes(contexts: Contexts) -> list[str]:
+    notes = [] if contexts.named else ["none yet: paxosctl context add NAME --endpoints …"]
+    if contexts.current and contexts.current not in contexts.named:
+        gone = f"{contexts.current}, the one in use, is not among them"
+        notes.append(f"{gone}: paxosctl context use NAME, or use --none")
+    return notes
 
 
 @verb("show")

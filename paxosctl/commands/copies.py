@@ -35,6 +35,7 @@ from paxosctl.commands.key_lines import (
     row_line,
 )
 from paxosd.core.commands import CAS_REVISION, PUT, Status, prefix_end
+from paxosd.host.file_path import FilePath
 from paxosd.host.wording import counted
 from paxosd.wire.status import decode_status
 
@@ -52,7 +53,7 @@ TURN_COMMANDS = 256
     shell_complete=complete.keys,
     help="Only the keys that start with this.",
 )
-@click.option("-o", "--output-file", "target", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("-o", "--output-file", "target", type=FilePath(path_type=Path, dir_okay=False),
               help="The file to write, which appears once it is complete.  [default: standard "
               "output]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file if it exists and is a regular file.")
@@ -125,7 +126,7 @@ class _Counts:
 
 
 @verb("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="-")
+@click.argument("file", type=FilePath(path_type=Path, dir_okay=False), default="-")
 @click.option("--skip-existing", is_flag=True, help="Leave keys alone that exist: to go on with an "
               "import that was interrupted, or to add what is missing.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Read and check all of it; write nothing.")

@@ -13,6 +13,7 @@ from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import FORMATS
 from paxosctl.cli.streams import say
 from paxosctl.client.errors import EXIT_INCOMPLETE
+from paxosd.host.file_path import FilePath
 
 PACKINGS = {".tar.zst": True, ".tzst": True, ".tar.gz": False, ".tgz": False}
 """The end of a file's name → whether it is packed with zstd."""
@@ -45,7 +46,7 @@ class _Output(click.ParamType[str]):
     "--data-dir",
     "data_dirs",
     multiple=True,
-    type=click.Path(exists=True, file_okay=False, readable=False, path_type=Path),
+    type=FilePath(exists=True, file_okay=False, readable=False, path_type=Path),
     help="A data directory on this machine, or the directory of several, of nodes that do not "
     "answer; may be repeated.",
 )
@@ -67,7 +68,7 @@ class _Output(click.ParamType[str]):
     help="The write-ahead logs, too, which hold KEYS AND VALUES.  [default: --no-wal]",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it exists and is a regular file.")
-@click.option("--inspect", type=click.Path(exists=True, dir_okay=False, readable=False,
+@click.option("--inspect", type=FilePath(exists=True, dir_okay=False, readable=False,
               path_type=Path), default=None, metavar="FILE",
               help="Make none: verify this one, and show what is in it.")  # fmt: skip
 def bundle_verb(

@@ -6,13 +6,14 @@ import click
 
 from paxosctl.cli.app import Settings, negative, verb
 from paxosctl.cli.progress_line import stages
+from paxosd.host.file_path import FilePath
 
 
 @verb("doctor")
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path, readable=False),
+    type=FilePath(path_type=Path, readable=False),
     metavar="FILE",
     help="The configuration of a node of this machine; its members are asked, unless there are "
     "--endpoints.",

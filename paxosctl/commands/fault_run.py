@@ -13,14 +13,13 @@ from paxosctl.cli.app import Duration, Settings, Whole, negative, verb
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError, say
 from paxosctl.client.errors import EXIT_INTERRUPTED
+from paxosd.host.file_path import FilePath
 
 _MARKS = {True: "ok  ", False: "BAD "}
 
 
 @verb("run")
-@click.argument(
-    "plan", type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
-)
+@click.argument("plan", type=FilePath(exists=True, dir_okay=False, readable=False, path_type=Path))
 @click.option(
     "--duration",
     type=Duration(),
@@ -39,7 +38,7 @@ _MARKS = {True: "ok  ", False: "BAD "}
 )
 @click.option(
     "--history-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FilePath(file_okay=False, path_type=Path),
     default=".",
     help="Where every operation is written, as JSON lines, in a new file PLAN-TIME.jsonl.  "
     "[default: here]",

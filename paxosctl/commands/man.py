@@ -14,6 +14,7 @@ from paxosctl.cli.render import View
 from paxosctl.cli.streams import is_terminal
 from paxosctl.cli.verbs import VERBS
 from paxosd import __version__
+from paxosd.host.file_path import FilePath
 
 
 @verb("man")
@@ -21,7 +22,7 @@ from paxosd import __version__
 @click.option(
     "--write",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Write all pages into DIR/man1, man5 and man8.",
 )

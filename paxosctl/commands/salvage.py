@@ -12,18 +12,19 @@ from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.streams import StreamError
 from paxosctl.client.errors import RefusedError
+from paxosd.host.file_path import FilePath
 from paxosd.host.wording import counted
 
 if TYPE_CHECKING:
     from paxosctl.evidence.survivor import Survivor
 
 TAKE, LEAVE = "take", "leave"
-_DIRECTORY = click.Path(path_type=Path, file_okay=False, readable=False)
+_DIRECTORY = FilePath(path_type=Path, file_okay=False, readable=False)
 
 
 @verb("salvage")
 @click.argument("data_dir", type=_DIRECTORY)
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=FilePath(path_type=Path, dir_okay=False))
 @click.option("--compare", "others", type=_DIRECTORY, multiple=True,
               help="Another data directory that is left: say which one goes further. May be "
               "repeated.")  # fmt: skip

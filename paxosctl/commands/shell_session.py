@@ -17,16 +17,18 @@ from click.shell_completion import CompletionItem, ShellComplete
 from paxosctl.cli.app import Settings
 from paxosctl.cli.interruption import is_ending
 from paxosctl.cli.main import cli, run
-from paxosctl.cli.streams import BrokenOutputError, say, write
+from paxosctl.cli.streams import BrokenOutputError, StreamError, lost_output, say, write
 from paxosctl.cli.target import NOTHING
 from paxosctl.cli.verbs import VERBS
 from paxosctl.client.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from paxosctl.commands.shell_client import SharedClient, ShellSettings
 from paxosctl.commands.shell_lines import Lines, stdin_of_a_verb
-from paxosd.host.shell_words import backslashed, quoted, split_line
+from paxosd.host.shell_words import Splitter, backslashed, quoted, split_line
 
 EXIT_UNEXPECTED = 70
 """An error that nobody foresaw, with a traceback."""
+SHOWN_MAX = 60
+"""Characters of a line that is named in an error."""
 GREETING = "TAB completes, help lists the verbs, Ctrl-C ends one, Ctrl-D ends the shell."
 HELP = """
 In this shell:
@@ -56,16 +58,20 @@ class Session:
 
     def run(self) -> int:
         """All lines; the exit code of the last command, of a person who leaves 0. Raises
-        KeyboardInterrupt for a signal that is to end the process."""
+        KeyboardInterrupt for a signal that is to end the process, StreamError where standard output
+        has failed and there are commands left."""
         try:
             while True:
                 try:
-                    text = self._read(self.prompt)
-                    if text is None:
+                    command = self._read(self.prompt)
+                    if command is None:
                         break
-                    words = split_line(text, comments=True).words
+                    words, text = command
                     if not words:
                         continue
+                    if why := lost_output():  # nobody would see what becomes of it
+                        lost = f"standard output cannot be written: {why}"
+                        raise StreamError(f"{lost}; this, and what follows, was not run: {text}")
                     if words[0] in ("exit", "quit") and len(words) == 1:
                         return EXIT_OK if self._lines.interactive else self._code
                     self._code = self._execute(words, text)
@@ -74,6 +80,8 @@ class Session:
                         raise
                     write("")
                     self._code = EXIT_INTERRUPTED
+                except BrokenOutputError:
+                    self._code = EXIT_OK  # as of a verb; the next command is not run
                 except ShellError as error:
                     say(f"paxosctl: {error}")
                     self._code = EXIT_USAGE
@@ -103,15 +111,23 @@ class Session:
 
     # -- inside -------------------------------------------------------------------------------
 
-    def _read(self, prompt: str) -> str | None:
-        """A command: as many lines as its quotes need. Raises ShellError."""
+    def _read(self, prompt: str) -> tuple[list[str], str] | None:
+        """The words of a command, and its text: as many lines as its quotes need. None: there is
+        no more. Raises ShellError."""
         text = self._lines.next(prompt)
-        while text is not None and not split_line(text, comments=True).complete:
+        if text is None:
+            return None
+        lines = [text]
+        splitter = Splitter(comments=True)
+        splitter.feed(text)
+        while not splitter.complete:
             more = self._lines.next("> ")
             if more is None:
-                raise ShellError("a quote has no end")
-            text += "\n" + more
-        return text
+                begin = f": it begins with {_shortened(lines[0])}" if len(lines) > 1 else ""
+                raise ShellError(f"a quote has no end{begin}")
+            lines.append(more)
+            splitter.feed(more)
+        return splitter.end().words, "\n".join(lines)
 
     def _execute(self, words: list[str], text: str) -> int:
         one_line = text if "\n" not in text else " ".join(map(quoted, words))
@@ -139,7 +155,8 @@ class Session:
             say(traceback.format_exc())
             return EXIT_UNEXPECTED
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
 
     def _transaction(self) -> bytes:
         """The lines up to an empty one, or ``end``, outside of nested transactions."""
@@ -213,6 +230,11 @@ class Session:
             for each in wanted
             if each.type == "plain"
         ]
+
+
+def _shortened(line: str) -> str:
+    """As much of a line as says which one it is."""
+    return line if len(line) <= SHOWN_MAX else f"{line[:SHOWN_MAX]}…"
 
 
 def _typed(value: str, item: CompletionItem[Any], open_quote: str) -> str:

@@ -14,6 +14,7 @@ from paxosctl.cli.progress_line import is_wanted
 from paxosctl.cli.render import View
 from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import LEVEL_LATEST
+from paxosd.host.file_path import FilePath
 from paxosd.host.numbers import parse_whole
 from paxosd.sim.campaign.campaign import Summary, minimise, run_campaign
 from paxosd.sim.campaign.options import RunOptions
@@ -119,15 +120,15 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
 @click.option("--duration", type=Duration(), default="60s", show_default=True,
               help="Virtual time under faults.")  # fmt: skip
 @click.option("--jobs", type=Whole(1, 1024), help="Runs at a time.  [default: one a core]")
-@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--trace", type=FilePath(dir_okay=False, path_type=Path),
               help="Write every event of the one seed there, as JSON lines.")  # fmt: skip
-@click.option("--record", type=click.Path(file_okay=False, path_type=Path),
+@click.option("--record", type=FilePath(file_okay=False, path_type=Path),
               help="Write the data directories of the nodes of the one seed there, with what they "
               "recorded and their traces.")  # fmt: skip
 @click.option("--schedule", help="With --seed: these faults (TOML) and not those of the seed.",
-              type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path),
+              type=FilePath(exists=True, dir_okay=False, readable=False, path_type=Path),
               )  # fmt: skip
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--save", type=FilePath(dir_okay=False, path_type=Path),
               help="Write the smallest schedule of the first violation there.")  # fmt: skip
 def run_verb(
     settings: Settings,

@@ -19,6 +19,7 @@ from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.streams import StreamError, is_terminal, say, write_bytes
 from paxosctl.client.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
 from paxosctl.commands.salvage import salvage_verb
+from paxosd.host.file_path import FilePath
 
 BUMP = 1_000_000_000
 """At 10,000 writes a second it takes a day to make so many revisions, at 100 a second four months:
@@ -26,7 +27,7 @@ more than a snapshot should be old. JSON has room for nine million such jumps.""
 BUMP_MAX = 1 << 50
 
 
-class _File(click.Path):
+class _File(FilePath):
     """A snapshot file. ``-`` is a stream where ``streams`` are taken, and no file elsewhere."""
 
     def __init__(self, *, streams: bool = False) -> None:
@@ -35,8 +36,6 @@ class _File(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A path."""
-        if not str(value):
-            self.fail("an empty path is not allowed", param, ctx)
         if str(value) == "-" and not self._streams:
             self.fail('"-" is for save alone: name the file (./- if that is its name)', param, ctx)
         return super().convert(value, param, ctx)
@@ -145,7 +144,7 @@ def status_verb(settings: Settings, file: Path) -> None:
 
 @verb("restore")
 @click.argument("file", type=_File())
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False, readable=False),
+@click.option("--data-dir", type=FilePath(path_type=Path, file_okay=False, readable=False),
               required=True,
               help="The data directory to make: node.data_dir of the node.")  # fmt: skip
 @click.option(

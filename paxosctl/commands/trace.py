@@ -14,6 +14,7 @@ from paxosctl.tracing.regression import NotIdenticalError, make_test
 from paxosctl.tracing.replaying import END_OF_TRACE, Outcome, Point, replay_file
 from paxosctl.tracing.trace_files import find_traces
 from paxosctl.tracing.what_if import ask_what_if, what_if_view
+from paxosd.host.file_path import FilePath
 from paxosd.host.numbers import parse_whole
 from paxosd.sim.what_if.question import QuestionError
 from paxosd.trace.blocks import TraceError
@@ -24,7 +25,7 @@ SOURCES = click.argument(
     "sources",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, readable=False, path_type=Path),
+    type=FilePath(exists=True, readable=False, path_type=Path),
 )
 
 
@@ -152,7 +153,7 @@ def _what_if(
 @click.command("to-test")
 @SOURCES
 @click.option("-o", "--out", "path", required=True,
-              type=click.Path(dir_okay=False, path_type=Path),
+              type=FilePath(dir_okay=False, path_type=Path),
               help="The file to write: test_….py.")  # fmt: skip
 @click.option("--until", type=PointText(), default=None,
               help="Only up to the turn that applies this slot, or to this turn.")  # fmt: skip

@@ -44,25 +44,45 @@ class Line:
 def split_line(text: str, *, breaks: str = "", comments: bool = False) -> Line:
     """``breaks``: characters at which the shell begins what it replaces anew. ``comments``: a word
     that begins with ``#`` ends the line. Never fails: what is not finished is in ``open_quote``."""
-    scanner = _Scanner(text, breaks, comments)
-    while scanner.at < len(text):
-        scanner.step()
-    return scanner.end()
+    splitter = Splitter(breaks=breaks, comments=comments)
+    splitter.feed(text)
+    return splitter.end()
 
 
-class _Scanner:
-    def __init__(self, text: str, breaks: str, comments: bool) -> None:
-        self.at = 0
-        self._text = text
+class Splitter:
+    """Splits a line, or several of which each goes on with the quote that the last one left open,
+    as they come: each character is looked at once."""
+
+    def __init__(self, *, breaks: str = "", comments: bool = False) -> None:
+        self._at = 0
+        self._text = ""
         self._breaks = breaks
         self._comments = comments
         self._line = Line()
         self._word: list[str] | None = None
+        self._begun = False
+        self._backslash = ""
+        """One that ended the last line: what it escapes comes with the next."""
 
-    def step(self) -> None:
+    @property
+    def complete(self) -> bool:
+        """Whether no quote is open, and no further line is asked for."""
+        return self._line.complete
+
+    def feed(self, text: str) -> None:
+        """The first line, or the next one."""
+        self._text = f"{self._backslash}\n{text}" if self._begun else text
+        self._at = 0
+        self._begun, self._backslash = True, ""
+        if self._line.open_quote == "\\":
+            self._line.open_quote = ""
+        while self._at < len(self._text):
+            self._step()
+
+    def _step(self) -> None:
         """Take the next character, with what belongs to it."""
-        char = self._text[self.at]
-        self.at += 1
+        char = self._text[self._at]
+        self._at += 1
         quote = self._line.open_quote
         if not quote:
             self._outside(char)
@@ -79,14 +99,14 @@ class _Scanner:
         if char in BLANKS:
             self._finish()
         elif char == "#" and self._comments and self._word is None:
-            end = self._text.find("\n", self.at)
-            self.at = len(self._text) if end < 0 else end
-        elif char in "'\"" or (char == "$" and self._text.startswith("'", self.at)):
+            end = self._text.find("\n", self._at)
+            self._at = len(self._text) if end < 0 else end
+        elif char in "'\"" or (char == "$" and self._text.startswith("'", self._at)):
             self._add("")
             assert self._word is not None
             self._line.kept = len(self._word)
             self._line.open_quote = char if char != "$" else "$'"
-            self.at += char == "$"
+            self._at += char == "$"
         elif char == "\\":
             self._escaped(None)
         else:
@@ -96,24 +116,25 @@ class _Scanner:
 
     def _escaped(self, which: frozenset[str] | None) -> None:
         """Behind a backslash. ``which``: the characters that it escapes; None: any."""
-        if self.at == len(self._text):
+        if self._at == len(self._text):
             self._line.open_quote = self._line.open_quote or "\\"
-            self._add("")
+            self._backslash = "\\"
             return
-        char = self._text[self.at]
+        char = self._text[self._at]
         if char == "\n":
-            self.at += 1
+            self._at += 1
         elif which is None or char in which:
-            self.at += 1
+            self._at += 1
             self._add(char)
         else:
             self._add("\\")
 
     def _ansi(self) -> None:
-        match = _ANSI.match(self._text, self.at - 1)
+        match = _ANSI.match(self._text, self._at - 1)
         if match is None:  # the end of the line
+            self._backslash = "\\"
             return
-        self.at = match.end()
+        self._at = match.end()
         byte, short, long, octal, letter = match.groups()
         if byte or octal:
             number = int(byte, 16) if byte else int(octal, 8) & 0xFF
@@ -121,7 +142,8 @@ class _Scanner:
         elif short or long:
             number = int(short or long, 16)
             is_character = number <= 0x10FFFF and not 0xD800 <= number < 0xE000
-            self._add(chr(number) if is_character else "\ufffd")
+            char = chr(number) if is_character else "\ufffd"
+            self._add(os.fsdecode(char.encode()))  # bytes of UTF-8, whatever the locale
         else:
             self._add(_ANSI_LETTERS.get(letter, letter))
 
@@ -129,7 +151,7 @@ class _Scanner:
         """To the word, which begins here if there is none."""
         if self._word is None:
             self._word = []
-            self._line.begin = self.at - 1
+            self._line.begin = self._at - 1
             self._line.kept = 0
         if char:
             self._word.append(char)
@@ -141,6 +163,8 @@ class _Scanner:
 
     def end(self) -> Line:
         """What was found."""
+        if self._line.open_quote == "\\":
+            self._add("")
         self._line.touches_end = self._word is not None
         if self._word is None:
             self._line.begin, self._line.kept = len(self._text), 0

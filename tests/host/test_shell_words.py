@@ -1,13 +1,15 @@
 """Words of a command line: read as bash reads them, and written so that it reads them back."""
 
+import ast
 import os
 import random
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from paxosd.host.shell_words import backslashed, quoted, split_line
+from paxosd.host.shell_words import Splitter, backslashed, quoted, split_line
 
 ALPHABET = "ab '\"\\$`#\n\té\x01~*|;&<>(){}[]!?=:-\udcff"
 
@@ -80,6 +82,41 @@ def test_what_is_quoted_is_read_back():
 def test_a_text_of_any_characters_never_fails():
     for word in words_drawn(3000):
         split_line(word, breaks=":", comments=True)
+
+
+def test_line_by_line_it_is_the_same():
+    for word in words_drawn(3000):
+        text = f"x {word}\n {word}\n'{word}\n{word}'\n{word}"
+        whole, splitter = split_line(text, comments=True), Splitter(comments=True)
+        for line in text.split("\n"):
+            splitter.feed(line)
+        assert splitter.complete is whole.complete
+        found = splitter.end()
+        assert (found.words, found.open_quote) == (whole.words, whole.open_quote), text
+
+
+def test_no_character_of_a_quote_of_many_lines_is_looked_at_twice(monkeypatch):
+    steps = []
+    real = Splitter._step
+    monkeypatch.setattr(Splitter, "_step", lambda self: (steps.append(1), real(self)))
+    splitter = Splitter()
+    splitter.feed("put a 'b")
+    for _ in range(1000):
+        splitter.feed("ten bytes.")
+    assert len(steps) <= 8 + 1000 * 11
+
+
+def test_characters_by_number_are_bytes_of_utf_8_in_any_locale():
+    """In one of ASCII they could not be made bytes of."""
+    text = "from paxosd.host.shell_words import *; print(ascii(split_line(r\"$'\\u2603'\").words))"
+    ascii_only = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    for more in ({}, ascii_only):
+        done = subprocess.run(
+            [sys.executable, "-c", text], env=os.environ | more, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        found = ast.literal_eval(done.stdout)[0]
+        assert found.encode("utf-8", "surrogateescape") == "\u2603".encode()
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

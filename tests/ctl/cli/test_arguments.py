@@ -11,6 +11,7 @@ from paxosctl.cli import tables
 from paxosctl.cli.main import cli, run
 from paxosctl.client.client import Client
 from paxosctl.client.errors import EXIT_INTERRUPTED
+from paxosd.host.file_path import FilePath
 
 HUGE = str(10**30)
 
@@ -39,6 +40,43 @@ def test_no_number_is_read_by_click_alone():
         if isinstance(each.type, plain)
     ]
     assert found == []
+
+
+def test_no_path_is_read_by_click_alone():
+    """An empty one would be the current directory."""
+    found = [
+        (path, each.name)
+        for path, command in commands()
+        for each in command.params
+        if isinstance(each.type, click.Path) and not isinstance(each.type, FilePath)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("verb", [("take",), ("list",), ("verify",)])
+def test_an_empty_path_is_none(verb, capsys):
+    assert run(["backup", *verb, ""]) == 2
+    assert "an empty path is not allowed" in capsys.readouterr().err
+
+
+def nul_lines():
+    """Of each verb that takes a file, a line with one whose name holds a NUL byte."""
+    name = "a\0b"
+    yield from (("txn", name), ("log", "timeline", name), ("member", "list", "--key-file", name))
+    for path, command in commands():
+        if path[0] != "man":  # it makes the directory's name longer first
+            files = [each for each in command.params if isinstance(each.type, click.Path)]
+            files = [each for each in files if each.name != "key_file"]
+            for each in files:
+                given = (name,) if isinstance(each, click.Argument) else (each.opts[0], name)
+                yield (*path, *given)
+
+
+@pytest.mark.parametrize("words", list(nul_lines()), ids=" ".join)
+def test_a_nul_byte_in_a_name_is_a_wrong_argument(words, capsys):
+    """A shell of paxosctl can be given one."""
+    assert run([*words, "--endpoints", "tcp://127.0.0.1:1", "--timeout", "100ms"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,21 @@ def test_standard_input_cannot_be_read(sh, name, redirect):
     assert "standard input" in found[2]
 
 
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
+def test_a_script_whose_answers_cannot_be_written(sh, redirect):
+    found = sh(["shell"], f"{redirect} <<< $'get k\\nget k'")
+    assert check(found, lines_max=2) == 74
+    assert found[2].count("standard output") == 2
+
+
+@pytest.mark.parametrize("line", ["get k", "help", "get --help"])
+def test_a_script_without_end_ends_when_nobody_reads_its_answers(sh, line):
+    """What it would go on to write, nobody would know of."""
+    code, _, err = sh(["shell"], f"< <(yes '{line}') | head -c 1")
+    assert code == 74
+    assert f"its reader has gone; this, and what follows, was not run: {line}" in err
+
+
 def test_in_json_that_is_json_too(sh):
     code, _, err = sh(["get", "k", "-o", "json", "--prefix"], ">/dev/full")
     assert code == 74

@@ -70,6 +70,8 @@ class TestFile:
             ("[contexts.a]\nendpoints = []", "context a: at least one endpoint is needed"),
             ("[contexts.a]\nendpoints = ['host']", "context a: "),
             (f"[contexts.a]\nendpoints = ['{A}']\nkey_file = 1", "key_file of context a is no"),
+            (f"[contexts.a]\nendpoints = ['{A}']\nkey_file = ''", "key_file of context a names"),
+            (f'[contexts.a]\nendpoints = ["{A}"]\nkey_file = "\\u0000"', "of context a names no"),
         ],
     )
     def test_one_that_is_damaged_is_74_and_stays_as_it_is(self, do, file, text, words):
@@ -93,6 +95,16 @@ class TestFile:
     def test_a_file_in_the_place_of_its_folder_is_74(self, do, file):
         file.parent.touch()
         assert do("add", "x", "--endpoints", A)[0] == 74
+
+    def test_one_in_use_that_is_gone_is_named_with_the_way_out(self, do, file):
+        do("add", "here", "--endpoints", A)
+        file.write_text(f'current = "gone"\n{file.read_text()}')
+        assert "gone, the one in use, is not among them" in do("list")[1]
+        code, _, err = do("k", verb=["get"])
+        assert code == 2
+        assert "context use --none" in err
+        assert do("use", "--none")[0] == 0
+        assert "in use" not in do("list")[1]
 
     def test_writers_wait_for_each_other(self, file):
         def add(name):

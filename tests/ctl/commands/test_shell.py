@@ -88,6 +88,8 @@ class TestScript:
         ("text", "words"),
         [
             ("put k 'v", "a quote has no end"),
+            ("put k 'v\nw\n", "a quote has no end: it begins with put k 'v"),
+            ("snapshot status $'a\\x00b'", "$'a\\x00b' names no file and no program"),
             ("txn\nput k v\n", "the transaction has no end"),
             ("put k -", "the commands come from it"),
             ("shell", "this is a shell already"),
@@ -100,6 +102,11 @@ class TestScript:
         assert (code, out) == (74 if text.endswith("-") else 2, "")
         assert words in err
         assert daemon.writes == []
+
+    def test_a_command_that_cannot_be_named_leaves_no_lock(self, script):
+        code, _, err = script("lock l -- $'a\\x00b'\nlock l --wait 0s -- true\nexit\n", "--echo")
+        assert code == 0
+        assert "Error: $'a\\x00b' names no file and no program" in err
 
     def test_help_and_context(self, script, daemon):
         out = script("help\nhelp get\n:context\n")[1]
