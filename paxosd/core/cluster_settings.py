@@ -35,6 +35,7 @@ import re
 from typing import Any, NamedTuple
 
 from paxosd.core.commands import CLUSTER, Entry
+from paxosd.core.json_object import load_object
 
 LEVEL_LATEST = 5
 """The highest feature level that this program knows."""
@@ -181,12 +182,9 @@ def _load(text: bytes) -> dict[str, Any]:
     if type(text) is not bytes or len(text) > DOCUMENT_BYTES_MAX:
         raise SettingsError(f"settings are text of at most {DOCUMENT_BYTES_MAX} bytes")
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise SettingsError("settings are a JSON object") from None
-    if not isinstance(found, dict):
-        raise SettingsError("settings are a JSON object")
-    return found
+        return load_object(text)
+    except ValueError:
+        raise SettingsError("settings are a JSON object, in which a name stands once") from None
 
 
 def _keys(level: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from paxosd.core.json_object import load_object
 from paxosd.core.membership import MEMBERS_MAX, NAME_PATTERN, NUMBER_MAX, Member, Membership
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NodeId
@@ -83,10 +84,10 @@ def load_document(text: bytes, keys: set[str]) -> dict[str, Any]:
     if type(text) is not bytes or len(text) > DOCUMENT_BYTES_MAX:
         raise GenesisError(f"it is text of at most {DOCUMENT_BYTES_MAX} bytes")
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise GenesisError("it is no JSON") from None
-    if not isinstance(found, dict) or found.keys() != keys:
+        found = load_object(text)
+    except ValueError:
+        raise GenesisError("it is no JSON object, in which a name stands once") from None
+    if found.keys() != keys:
         raise GenesisError(f"it is an object with {', '.join(sorted(keys))}")
     return found
 

@@ -27,6 +27,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from paxosd.core.json_object import load_object
 from paxosd.core.quorum import NOBODY, Quorums
 from paxosd.core.types import NodeId, Slot
 
@@ -233,10 +234,12 @@ def _load(document: bytes, keys: set[str]) -> dict[str, Any]:
     if type(document) is not bytes or len(document) > DOCUMENT_BYTES_MAX:
         raise MembershipError(f"a membership is text of at most {DOCUMENT_BYTES_MAX} bytes")
     try:
-        found = json.loads(document)
-    except (ValueError, RecursionError):
-        raise MembershipError("a membership is a JSON object") from None
-    if not isinstance(found, dict) or found.keys() != keys:
+        found = load_object(document)
+    except ValueError:
+        raise MembershipError(
+            "a membership is a JSON object, in which a name stands once"
+        ) from None
+    if found.keys() != keys:
         raise MembershipError(f"a membership has {', '.join(sorted(keys))}")
     return found
 

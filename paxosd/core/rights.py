@@ -30,6 +30,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from paxosd.core.commands import prefix_end
+from paxosd.core.json_object import load_object
 from paxosd.core.membership import NAME_PATTERN
 
 PEER, ADMIN, OPERATOR, CLIENT = "peer", "admin", "operator", "client"
@@ -219,12 +220,9 @@ def _load(text: bytes) -> dict[str, Any]:
     if type(text) is not bytes or len(text) > _JSON_BYTES_MAX:
         raise RightsError(f"a rights table is text of at most {DOCUMENT_BYTES_MAX} bytes")
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise RightsError("a rights table is a JSON object") from None
-    if not isinstance(found, dict):
-        raise RightsError("a rights table is a JSON object")
-    return found
+        return load_object(text)
+    except ValueError:
+        raise RightsError("a rights table is a JSON object, in which a name stands once") from None
 
 
 @lru_cache(maxsize=2)
