@@ -62,6 +62,8 @@ class Reception:
         self._cluster = config.cluster
         self._ring = keys.ring if keys is not None and keys.listens else None
         """By which each connection to a bound socket was let in; None: by none."""
+        self._dials = keys.ring if keys is not None else None
+        """By which this node knows those whom it dials; None: by none."""
         self._keys: dict[str, bytes] = {}
         self._sockets = sockets
         self._pollers = pollers
@@ -149,9 +151,9 @@ class Reception:
         if voter is None:
             if self._ring is not None and self._is_impostor(frame, message.sender, now_ms):
                 return
-        elif message.sender != voter and self._sockets.links[voter].voice.expected:
-            detail = f"{voter}, by its key, published a vote of {message.sender}"
-            self._refuse(address_of(frame), IMPERSONATION, detail, now_ms)
+        elif (key := self._sockets.links[voter].voice.expected) and self._is_false_vote(
+            frame, voter, key, message.sender, now_ms
+        ):
             return
         if topic is not None and (
             type(message.body) is not Accepted or topic != ACCEPTED_TOPIC + message.sender.encode()
@@ -245,6 +247,21 @@ class Reception:
         else:
             detail = f"the key {key_text(key)} was revoked"
             self._refuse(address_of(frame), REVOKED, detail, now_ms)
+        return True
+
+    def _is_false_vote(
+        self, frame: zmq.Frame, voter: NodeId, key: bytes, sender: NodeId, now_ms: int
+    ) -> bool:
+        """Whether a vote of ``sender``, which ``voter`` published on a connection that it proved by
+        ``key``, is not to be heard; then it is refused."""
+        if sender != voter:
+            detail = f"{voter}, by its key, published a vote of {sender}"
+            self._refuse(address_of(frame), IMPERSONATION, detail, now_ms)
+        elif self._dials is not None and key not in self._dials.keys_of(voter):
+            detail = f"the key {key_text(key)} of {voter}, who voted, was revoked"
+            self._refuse(address_of(frame), REVOKED, detail, now_ms)
+        else:
+            return False
         return True
 
     # ---- refusing

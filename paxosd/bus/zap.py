@@ -50,9 +50,12 @@ class Door:
 
     def let_in(self, socket: str, key: bytes) -> bool:
         """Whether the holder of a key may connect to a socket. Called by the thread."""
-        if self.ring.admits(socket, key):
-            if socket == "events":
-                self._subscribers.add(key)
+        admitted = self.ring.admits(socket, key)
+        if admitted and socket == "events":
+            self._subscribers.add(key)
+            # The loop may have looked for former subscribers since the ring was asked: too early.
+            admitted = self.ring.admits(socket, key)
+        if admitted:
             return True
         self.refused += 1
         self._turned.append(Turned(socket, key, self._authenticator.address))

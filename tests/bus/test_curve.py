@@ -4,7 +4,8 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from paxosd.bus.zap import DoorError
+from paxosd.bus.bus import Bus
+from paxosd.bus.zap import Door, DoorError
 from paxosd.core.messages import Accepted
 from paxosd.core.requests import WriteAnswer, WriteRequest
 from paxosd.core.types import Ballot
@@ -153,6 +154,33 @@ class TestInAnothersName:
 
             until(lambda: one.counters["refused.impersonation"], "its refusal", publish)
             assert "n2, by its key, published a vote of n3" in words(world, "n1")[0]
+
+    def test_a_vote_by_a_key_that_was_revoked_since(self, world, monkeypatch):
+        one, two = world.start("n1"), world.start("n2")
+        meet(world, "n1", "n2", losing=True)
+        vote = encode_peer(VOTE, "dev", "n2", 1, 0, 0, 0)
+
+        def publish():
+            two.publish(ACCEPTED_TOPIC + b"n2", vote)
+            step(two)
+
+        def votes():
+            publish()
+            one.poll(5)
+            return [each for each in one.receive_peers(1000) if each.body == VOTE]
+
+        until(votes, "a vote", lambda: (one.receive_clients(9), one.disconnected()))
+        # With the next vote, before this node looks after its connections.
+        monkeypatch.setattr(Bus, "_mind_keys", lambda *_: None)
+        world.rings["n1"].change(peers={"n1": (world.pairs["n1"][0],)})
+        heard = []
+        until(
+            lambda: one.counters["refused.revoked_key"] or heard,
+            "what became of the vote",
+            lambda: heard.extend(votes()),
+        )
+        assert not heard
+        assert "who voted, was revoked" in words(world, "n1")[-1]
 
 
 class TestMixed:
@@ -327,3 +355,21 @@ class TestTheDoor:
         secret = world.pairs["n1"][1]
         assert key_text(secret) not in repr(keys)
         assert repr(secret) not in repr(keys)
+
+    def test_who_loses_the_right_while_it_is_asked_for_does_not_stay(self):
+        """The loop looks for former subscribers between the ring's answer and its note."""
+
+        class Losing:
+            version = 0
+
+            def admits(self, *_):
+                self.version += 1
+                return self.version == 1
+
+        context = zmq.Context()
+        door = Door(context, Losing())
+        try:
+            assert not door.let_in("events", b"k" * 32)
+        finally:
+            door.close()
+            context.term()
