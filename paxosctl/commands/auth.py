@@ -13,7 +13,7 @@ from paxosctl.auth.view import made_view, principal_view, table_view
 from paxosctl.cli.app import Duration, Group, Settings, global_options, negative, raw, verb
 from paxosctl.cli.new_file import NotReplacedError
 from paxosctl.cli.render import View
-from paxosctl.cli.survey import survey
+from paxosctl.cli.survey import NodeView, survey
 from paxosctl.client.client import Client
 from paxosctl.client.errors import RefusedError
 from paxosd.core.rights import (
@@ -108,6 +108,9 @@ _FILE = click.option(
 )
 _FORCE = click.option("--force", is_flag=True, help="Replace the file if there is one.")
 
+_OPEN_STATES = ("", "ready")
+"""States of ``security.rollout`` in which a node takes everybody; "": it has no key."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -137,6 +140,7 @@ def init_verb(settings: Settings) -> None:
     with settings.client() as client:
         key = _own_key(client)
         views = survey(client)
+        _check_ports(views)
         latest = max((each.status for each in views if each.status), key=lambda each: each.epoch)
         peers = {
             name: tuple([parse_key(text) for text in member.keys])
@@ -300,6 +304,8 @@ def require_verb(settings: Settings, state: str, unconfirmed: int | None) -> Non
     """Say whether rights are required. Off: everybody may all, with a key or without one."""
     on = state == "on"
     with settings.client() as client:
+        if on:
+            _check_ports(survey(client))
         made = _make(client, lambda now: tables.require(now, on=on, unconfirmed_ms_max=unconfirmed))
     words = "rights are required" if on else "rights are not required: everybody may all"
     settings.show(made_view(made, [words]))
@@ -347,6 +353,24 @@ def _own_key(client: Client) -> KeyFile:
             "in the trust file of each node",
         )
     return client.key
+
+
+def _check_ports(views: Sequence[NodeView]) -> None:
+    """Refuse to require rights where they would not hold: at the ports of a node that takes
+    everybody. Of a node that does not answer nothing is known: it checks that when it starts."""
+    wide = [
+        each.name
+        for each in views
+        if each.status is not None
+        and each.status.security is not None
+        and each.status.security.rollout in _OPEN_STATES
+    ]
+    if wide:
+        negative(
+            f"nothing was done: {', '.join(sorted(wide))} would still take whoever reaches the "
+            "ports, without a key. Give each node a key first, and security.rollout "
+            '= "listening" or "done" (docs/SECURITY.md)'
+        )
 
 
 def _make(client: Client, how: Make) -> Made:

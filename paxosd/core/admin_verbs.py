@@ -21,7 +21,8 @@ class Permission(Enum):
     OBSERVE = "observe"
     """It changes nothing."""
     OPERATE = "operate"
-    """It changes what the node does, never what it stores for the cluster."""
+    """It changes what the node does, never what it stores for the cluster; or it has the node reach
+    for what the asker may not reach."""
     FAULTS = "faults"
     """It makes the node fail on purpose: forbidden unless ``[faults] enabled`` is true there."""
     DATA = "data"
@@ -97,7 +98,7 @@ _ROWS = (
     AdminVerb(
         "probe",
         frozenset({"endpoints"}),
-        Permission.OBSERVE,
+        Permission.OPERATE,
         True,
         "Answers {pending, results}: whether the machine of the node reaches endpoints.",
     ),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from paxosd.bus.curve import DONE, NodeKeys
 from paxosd.config.schema import Config
+from paxosd.core.rights import RightsTable
 from paxosd.core.state.machine import Machine
 from paxosd.core.status import SecurityStatus
 from paxosd.host.log import Log
@@ -65,6 +66,23 @@ def read_security(config: Config) -> Security:
     return Security(key, trust, Authority(trust.peers, trust.admins))
 
 
+def check_rights(config: Config, rights: RightsTable) -> None:
+    """Raises KeyFileError if rights are required, as far as this node's log says, and its sockets
+    take everybody: who has no right to read would get all that it publishes and sends to peers."""
+    if rights.required and config.security.takes_everybody:
+        why = (
+            'its security.rollout is "ready"'
+            if config.security.key_file
+            else "it has no security.key_file"
+        )
+        raise KeyFileError(
+            f"rights are required in this cluster, and {config.node.name} would take whoever "
+            f"reaches its ports, without a key: {why}. Give it a key and the trust file, with "
+            'security.rollout = "listening" or "done" (docs/SECURITY.md); or have an admin lift '
+            "the rights first: paxosctl auth require off"
+        )
+
+
 def _path(text: str) -> Path:
     return Path(text)
 
@@ -75,7 +93,18 @@ def security_status(config: Config, security: Security) -> SecurityStatus:
     return SecurityStatus(
         key="" if key is None else key_text(key.public_key),
         rollout="" if key is None else config.security.rollout,
-        warning=open_words(config),
+        warning=open_words(config) or _unguarded_words(config, security),
+    )
+
+
+def _unguarded_words(config: Config, security: Security) -> str:
+    """That rights are required, and do not hold for whoever reaches this node's ports; "": they
+    do, or are not required."""
+    if not (config.security.takes_everybody and security.authority.table.required):
+        return ""
+    return (
+        "rights are required, and do not hold here: whoever reaches the peer or the events port "
+        'needs no key. Give the node one, with security.rollout = "listening" or "done"'
     )
 
 

@@ -30,7 +30,7 @@ from paxosd.core.types import NodeId
 from paxosd.daemon.logs import Logs
 from paxosd.daemon.monitoring import Monitoring
 from paxosd.daemon.notify import Notifier
-from paxosd.daemon.security import Security, log_security, read_security
+from paxosd.daemon.security import Security, check_rights, log_security, read_security
 from paxosd.daemon.start_progress import StartProgress
 from paxosd.daemon.trace_writer import DaemonTrace
 from paxosd.faults.live import LiveFaults
@@ -139,6 +139,7 @@ def _open_bus(
     logs: Logs,
 ) -> Bus:
     security.use(parts.memory.machine)
+    check_rights(config, parts.memory.machine.rights)
     bus = Bus(
         bus_config(config, parts.run_id, parts.links.peers),
         context,

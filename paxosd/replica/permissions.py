@@ -34,7 +34,7 @@ from paxosd.core.admin_verbs import COMMAND_PERMISSIONS, AdminVerb, Permission
 from paxosd.core.cluster_settings import LEVEL_KEYS
 from paxosd.core.commands import CLUSTER, FENCE, MEMBERS, RIGHTS, Entry, with_requester
 from paxosd.core.effects import BUSY, FORBIDDEN, REFUSALS, UNCONFIRMED, Refusal
-from paxosd.core.requests import GET, LEASE, LEASES
+from paxosd.core.requests import COUNT, GET, LEASE, LEASES, NEWEST, RANGE
 from paxosd.core.rights import PEER, Principal, covers, prefix_text
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.rights_check import may_do
@@ -62,6 +62,8 @@ _NAMES = {permission: permission.value for permission in Permission} | {
     Permission.RIGHTS: "change the rights",
     Permission.OPERATE: "ask for a checksum of all nodes",
 }
+_OF_RANGES = frozenset((RANGE, COUNT, NEWEST))
+"""The queries of the keys from the first of their arguments to the second."""
 _VOUCHED = frozenset((MEMBERS, CLUSTER, RIGHTS))
 _NO_KEY = (
     "rights are required in this cluster, and this connection has no key: give one with --key-file"
@@ -227,6 +229,8 @@ class Permissions:
             elif query[0] == GET:
                 if not query[1].startswith(who.read):
                     return _forbidden(_read_words(who, query[1], None))
+            elif query[0] not in _OF_RANGES:
+                return _forbidden(f"{_shown(who)} may not ask for this here{_advice(who)}")
             elif not covers(who.read, query[1], query[2]):
                 return _forbidden(_read_words(who, query[1], query[2]))
         return None

@@ -31,7 +31,7 @@ from paxosd.core.requests import (
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.revision_view import RevisionAheadError
 from paxosd.core.state.undo_log import RevisionGoneError
-from paxosd.core.status import DiskStatus, NodeStatus, PeerStatus, Reached
+from paxosd.core.status import DiskStatus, NodeStatus, PeerStatus, Reached, SecurityStatus
 from paxosd.core.types import EPOCH_ROUNDS, Ballot
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs
@@ -111,6 +111,7 @@ class FakeDaemon:
     ):
         self.name = name
         self.key = key
+        self.rollout = "" if key is None else "done"
         self.admits = {"client": set(), "events": set()}
         self.trusted = {}
         self._asker = b""
@@ -401,4 +402,5 @@ class FakeDaemon:
             membership=membership, wall_ms=time.time_ns() // 1_000_000, uptime_ms=1000,
             disk=DiskStatus(path="nowhere", free_bytes=1, wal_bytes=1, wal_segments=1),
             rss_bytes=1, faults_enabled=True, fault_count=len(self.plan),
+            security=SecurityStatus(rollout=self.rollout),
         )  # fmt: skip

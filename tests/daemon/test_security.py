@@ -1,13 +1,16 @@
 """A node's own key and trust file, and ``paxosd keygen``."""
 
 import stat
+from dataclasses import replace
 
 import pytest
 
 from paxosd.cli import run
 from paxosd.config.sources import load
+from paxosd.core.rights import NO_RIGHTS, RightsTable, admin_of
+from paxosd.core.state.machine import Machine
 from paxosd.daemon import exits
-from paxosd.daemon.security import read_security, security_status
+from paxosd.daemon.security import check_rights, read_security, security_status
 from paxosd.net.key_files import KeyFileError, key_text, read_key_file, read_trust_file
 from tests.config.test_sources import MINIMAL
 
@@ -88,3 +91,37 @@ class TestReading:
         keygen(*given, "-o", tmp_path / "n1.key", "--trust", tmp_path / "trust")
         with pytest.raises(KeyFileError, match=words):
             read_security(load(config, (), {}))
+
+
+class TestRightsWhereEverybodyIsTaken:
+    """Rights that are required do not hold at ports that want no key."""
+
+    TABLE = RightsTable(1, True, (admin_of("root", (b"1" * 32,)),))
+
+    def test_such_a_node_does_not_start(self, config, tmp_path):
+        loaded = load(config, (), {})
+        check_rights(loaded, self.TABLE)
+        for rollout, stays_out in (("ready", True), ("listening", False), ("done", False)):
+            security = replace(loaded.security, rollout=rollout)
+            other = replace(loaded, security=security)
+            check_rights(other, NO_RIGHTS)
+            if stays_out:
+                with pytest.raises(KeyFileError, match=r"rights are required.*rollout"):
+                    check_rights(other, self.TABLE)
+            else:
+                check_rights(other, self.TABLE)
+        bare = replace(loaded, security=replace(loaded.security, key_file=""))
+        with pytest.raises(KeyFileError, match=r"it has no security\.key_file"):
+            check_rights(bare, self.TABLE)
+
+    def test_one_that_runs_says_so(self, config, tmp_path):
+        asked = ("--config", config, "--trust", tmp_path / "trust")
+        keygen("--name", "n1", "-o", tmp_path / "n1.key", *asked)
+        loaded = load(config, (), {})
+        ready = replace(loaded, security=replace(loaded.security, rollout="ready"))
+        security, machine = read_security(ready), Machine()
+        assert not security_status(ready, security).warning
+        machine.rights = self.TABLE
+        security.use(machine)
+        assert "do not hold here" in security_status(ready, security).warning
+        assert not security_status(loaded, security).warning

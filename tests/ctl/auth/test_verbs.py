@@ -206,6 +206,20 @@ class TestChanges:
         assert [each["name"] for each in own["principals"]] == ["app1"]
         assert len(json_of(begun("list", key="ops"))["principals"]) == 4
 
+    @pytest.mark.parametrize("rollout", ["", "ready"])
+    def test_they_are_not_required_where_a_node_takes_everybody(self, auth, keyed, rollout):
+        keyed.rollout = rollout
+        code, _, err = auth("init")
+        assert code == 1, err
+        assert "n1 would still take whoever reaches the ports" in json.loads(err)["message"]
+        assert not keyed.machine.rights.version
+        keyed.rollout = "listening"
+        json_of(auth("init"))
+        json_of(auth("require", "off"))
+        keyed.rollout = rollout
+        assert auth("require")[0] == 1
+        assert not keyed.machine.rights.required
+
     def test_rights_are_lifted_and_required_again(self, begun, keyed):
         assert json_of(begun("require", "off"))["required"] is False
         made = json_of(begun("require", "--unconfirmed", "5s"))
