@@ -104,7 +104,9 @@ def _silent(views: Sequence[NodeView]) -> dict[str, str]:
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
         words = pool.map(lambda view: unreachable_words(view.endpoint, view.why, LOOK_S), silent)
         return {
-            view.name: f"{each} ({view.endpoint})" if view.endpoint not in each else each
+            view.name: each
+            if view.endpoint in f"{view.name} {each}"
+            else f"{each} ({view.endpoint})"
             for view, each in zip(silent, words, strict=True)
         }
 

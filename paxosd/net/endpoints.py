@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple, Self
 
-_FORM = re.compile(r"tcp://(\[[^\[\]/]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_FORM = re.compile(r"tcp://(\[[^\[\]/]+\]|[A-Za-z0-9._-]+):([0-9]{1,20})")
 _BARE_IPV6 = re.compile(r"tcp://([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?)")
 _EVERYWHERE = re.compile(r"tcp://\*(:[0-9]+)?")
 _NUMBERS = re.compile(r"[0-9.]+")
@@ -192,7 +192,7 @@ def _hint(text: str) -> str:
         host, _, port = bare[1].rpartition(":")
         if not (port.isdecimal() and is_address(host)):
             host, port = bare[1], "PORT"
-        if is_address(host):
+        if ":" in host and is_address(host):
             return f"; an IPv6 address stands in brackets: tcp://[{host}]:{port}"
     if _EVERYWHERE.fullmatch(text):
         return '; name the host that others connect to, and set node.bind_host to "*" to listen ' \

@@ -54,6 +54,7 @@ def test_endpoints(text, host, port):
         ("tcp://127.0.0.1:7401\n", "reads tcp://HOST:PORT"),
         ("tcp://127.0.0.1:0", "port 0 is outside"),
         ("tcp://[::1]:65536", "port 65536 is outside"),
+        ("tcp://127.0.0.1:7000011", "port 7000011 is outside"),
         ("tcp://::1:7401", "an IPv6 address stands in brackets: tcp://[::1]:7401"),
         ("tcp://2001:db8::7:7401", "stands in brackets: tcp://[2001:db8::7]:7401"),
         ("tcp://2001:db8::beef", "stands in brackets: tcp://[2001:db8::beef]:PORT"),
@@ -72,6 +73,11 @@ def test_endpoints(text, host, port):
 def test_what_is_none(text, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         Endpoint.parse(text)
+
+
+def test_brackets_are_not_proposed_for_ipv4():
+    with pytest.raises(ValueError, match=r"reads tcp://HOST:PORT\Z"):
+        Endpoint.parse(f"tcp://127.0.0.1:{'9' * 50}")
 
 
 @pytest.mark.parametrize(

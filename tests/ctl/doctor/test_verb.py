@@ -25,6 +25,7 @@ def test_nobody_there_is_a_finding(ctl):
     assert code == 1
     assert "ERROR    answers.silent" in out
     assert f"{endpoint} does not answer: connection refused" in out
+    assert f"({endpoint})" not in out, "it is named already"
     assert "  → start " in out
     assert err == "paxosctl: not well: 1 error\n"
 
