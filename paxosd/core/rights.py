@@ -52,7 +52,7 @@ EVERYTHING: tuple[bytes, ...] = (b"",)
 
 _JSON_BYTES_MAX = DOCUMENT_BYTES_MAX + 64  # with the version, which a command does not carry
 _HEX = "hex:"
-_HEX_DIGITS = re.compile(r"(?:[0-9a-f]{2})*")
+_HEX_DIGITS = re.compile(r"(?:[0-9a-f]{2})+")
 _FIELDS = {"required", "principals", "revoked", "unconfirmed_ms_max"}
 _OPTIONAL = {"role", "keys", "read", "write"}
 
