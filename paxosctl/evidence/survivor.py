@@ -135,7 +135,15 @@ def _read(found: Survivor, disk: RealDisk, progress: PhaseProgress, *, take_unpr
     _identify(found, disk)
     read: Scan | None = None
     try:
-        read = scan(disk, found.cluster, found.node, partial(progress, "reading the log"))
+        read = scan(
+            disk,
+            found.cluster,
+            found.node,
+            partial(progress, "reading the log"),
+            damaged=lambda damage: found.problems.append(
+                f"its log is damaged, and was taken up to there: {damage}"
+            ),
+        )
     except (CorruptionError, StorageError) as error:
         found.problems.append(f"its log cannot be used, only its snapshots: {error}")
     try:

@@ -22,13 +22,14 @@ it, and forget that promise at a later start, once the slot is committed.
 """
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from paxosd.core.types import NULL_BALLOT, Ballot, Mark, NodeId, Slot
 from paxosd.host.progress import Progress, no_progress
 from paxosd.storage import wal_mark
-from paxosd.storage.disk import CorruptionError, Disk, DiskFile, NewerVersionError, StorageError
+from paxosd.storage.disk import CorruptionError, Disk, DiskFile, StorageError
+from paxosd.storage.wal_damage import corrupt, corruption, other_version
 from paxosd.storage.wal_format import (
     ACCEPT,
     COMMIT,
@@ -64,10 +65,6 @@ from paxosd.storage.wal_mark import read_note
 OFFSET_BITS = 32
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
 GAP_SLOTS_MAX = 1 << 24
-_ADVICE = (
-    "Reading it changed nothing. No node must vote with this log: the daemon sets it aside "
-    "(lost-*.log), catches up from the other members and asks to vote again"
-)
 
 
 class SlotIndex:
@@ -201,9 +198,16 @@ class Scan:
         )
 
 
-def scan(disk: Disk, cluster_id: str, node_id: str, progress: Progress = no_progress) -> Scan:
-    """Read all segments. ``progress``: how many of them were read. Raises CorruptionError,
-    NewerVersionError, StorageError for another node's log, OSError.
+def scan(
+    disk: Disk,
+    cluster_id: str,
+    node_id: str,
+    progress: Progress = no_progress,
+    damaged: Callable[[CorruptionError], object] | None = None,
+) -> Scan:
+    """Read all segments. ``progress``: how many of them were read. ``damaged``: for who will not
+    vote with it: the scan ends with the last whole group before the damage, which this is called
+    with. Raises CorruptionError, NewerVersionError, StorageError for another node's log, OSError.
 
     The files stay open in ``segments``. An empty directory makes an empty scan.
     """
@@ -211,17 +215,23 @@ def scan(disk: Disk, cluster_id: str, node_id: str, progress: Progress = no_prog
     result = Scan()
     try:
         for expected, number in enumerate(numbers, numbers[0] if numbers else 1):
-            if number != expected:
-                _corrupt(segment_name(expected), 0, "this segment is missing from the sequence")
-            name = segment_name(number)
-            file = disk.open(name)
-            segment = Segment(_owned_header(file, name, number, cluster_id, node_id), file)
-            result.segments.append(segment)
-            _Reader(result, segment).read()
+            try:
+                if number != expected:
+                    corrupt(segment_name(expected), 0, "this segment is missing from the sequence")
+                name = segment_name(number)
+                file = disk.open(name)
+                segment = Segment(_owned_header(file, name, number, cluster_id, node_id), file)
+                result.segments.append(segment)
+                _Reader(result, segment).read()
+            except CorruptionError as damage:
+                if damaged is None:
+                    raise
+                damaged(damage)
+                break
             progress(len(result.segments), len(numbers))
         if numbers and numbers[0] > result.lowest_segment:
             name = segment_name(result.lowest_segment)
-            _corrupt(name, 0, "this segment is missing from the start of the sequence")
+            corrupt(name, 0, "this segment is missing from the start of the sequence")
     except BaseException:
         close_all(result)
         raise
@@ -248,7 +258,7 @@ def check_tail(disk: Disk, result: Scan) -> None:
     name, end = segment_name(note.segment), 0
     for segment in result.segments[: result.current + 1]:
         name, end = segment.header.name, segment.end
-    _corrupt(
+    corrupt(
         name,
         end,
         f"the log ends with group {result.last_group} here, but group {note.group} was synced, "
@@ -294,13 +304,13 @@ def _owned_header(
         header = decode_header(file.pread(HEADER_BYTES, 0))
     except OtherVersionError as problem:
         file.close()
-        raise _other_version(name, 0, problem) from problem
+        raise other_version(name, 0, problem) from problem
     except FormatError as problem:
         file.close()
-        raise _corruption(name, 0, str(problem)) from problem
+        raise corruption(name, 0, str(problem)) from problem
     if header.number != number:
         file.close()
-        _corrupt(name, 0, f"its header says that it is segment {header.number}")
+        corrupt(name, 0, f"its header says that it is segment {header.number}")
     if (header.cluster_id, header.node_id) != (cluster_id, node_id):
         file.close()
         raise StorageError(
@@ -310,24 +320,6 @@ def _owned_header(
             segment=name,
         )
     return header
-
-
-def _corruption(segment: str, offset: int, what: str) -> CorruptionError:
-    message = f"log corruption in {segment} at offset {offset}: {what}. {_ADVICE}"
-    return CorruptionError(message, segment=segment, offset=offset)
-
-
-def _other_version(segment: str, offset: int, problem: Exception) -> NewerVersionError:
-    return NewerVersionError(
-        f"{segment} at offset {offset}: {problem}. Nothing was changed; start this node with the "
-        "version of paxosd that wrote its log, or a later one",
-        segment=segment,
-        offset=offset,
-    )
-
-
-def _corrupt(segment: str, offset: int, what: str) -> NoReturn:
-    raise _corruption(segment, offset, what)
 
 
 class _Reader:
@@ -342,7 +334,7 @@ class _Reader:
         self.data = memoryview(self.raw)
         if size < segment.header.segment_bytes:
             # Its length was durable before it got its name: what is gone may have been synced.
-            _corrupt(
+            corrupt(
                 self.name,
                 size,
                 f"the file ends here, but it was made {segment.header.segment_bytes} bytes long, "
@@ -372,7 +364,7 @@ class _Reader:
             if record.group != expected:
                 return offset
             if segment.end == HEADER_BYTES and (record.kind == STATE) is bool(group):
-                _corrupt(self.name, offset, "the segment does not begin with its state record")
+                corrupt(self.name, offset, "the segment does not begin with its state record")
             group.append(record)
             offset = record.end
             if record.kind == GROUP_END:
@@ -385,13 +377,13 @@ class _Reader:
         start, end = segment.end, group[-1].end
         try:
             if decode_end(self.data, group[-1]) != len(group) - 1:
-                _corrupt(self.name, group[-1].start, "the group's record count does not match")
+                corrupt(self.name, group[-1].start, "the group's record count does not match")
             for record in group:
                 self._apply(record)
         except OtherVersionError as problem:
-            raise _other_version(self.name, start, problem) from problem
+            raise other_version(self.name, start, problem) from problem
         except (FormatError, ValueError) as problem:
-            raise _corruption(self.name, start, str(problem)) from problem
+            raise corruption(self.name, start, str(problem)) from problem
         result.last_group = group[-1].group
         result.current = len(result.segments) - 1
         result.last_group_start = start
@@ -460,7 +452,7 @@ class _Reader:
         next_group = result.last_group + 1
         if self._released() and segment.end == HEADER_BYTES:
             # Segments are only released once a later one holds whole groups.
-            _corrupt(self.name, bad, "the first segment of the log holds no whole group")
+            corrupt(self.name, bad, "the first segment of the log holds no whole group")
         torn_end = bad
         for place in find_markers(self.raw, segment.end, segment.header):
             record = check_record(self.data, place, segment.header)
@@ -477,18 +469,18 @@ class _Reader:
             for earlier in result.segments[:-1]:
                 if earlier.torn_end > earlier.end:
                     what = f"a bad record, but {self.name} after it holds records"
-                    _corrupt(earlier.header.name, earlier.bad, what)
+                    corrupt(earlier.header.name, earlier.bad, what)
 
     def _refuse(self, bad: int, group: int, place: int) -> None:
         previous = self.result.segments[-2:-1]
         if bad == HEADER_BYTES == place and previous:
-            _corrupt(
+            corrupt(
                 previous[0].header.name,
                 previous[0].bad,
                 f"the log ends with group {self.result.last_group}, but {self.name} goes on "
                 f"with group {group}",
             )
-        _corrupt(self.name, bad, f"a bad record, but a good one of group {group} is at {place}")
+        corrupt(self.name, bad, f"a bad record, but a good one of group {group} is at {place}")
 
     def _released(self) -> bool:
         return self.segment is self.result.segments[0] and self.segment.header.number > 1
