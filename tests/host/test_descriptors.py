@@ -87,7 +87,7 @@ class Port(_Port):
     """One whose connections are numbers."""
 
     def __init__(self, most):
-        super().__init__("client", 1, most)
+        super().__init__("client", 1, most, HANDSHAKE_BYTES)
         self.spoken, self.ended = set(), []
 
     def _has_spoken(self, descriptor):
