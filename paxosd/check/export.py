@@ -4,8 +4,8 @@
 
     elle       EDN, a map a line: :invoke, then :ok, :fail or :info, with :f :txn and a list
                of micro-operations [:r k v] and [:w k v] as the value, for its rw-register checker.
-               It has no removals: they are writes of nil, which that checker takes for the initial
-               state, so a run that is meant for it has none
+               That one knows no removals and wants each value written once: what does not fit is
+               left out (``paxosd/check/registers.py``)
     knossos    EDN, the same with :f :read, :write or :cas and the value [k v], for cas-registers,
                key by key. It takes a read of nil for one that may have seen anything, so no key is
                :none here, and the history of each key begins with a write of that. What is of
@@ -24,10 +24,12 @@ from then on, as these checkers want it.
 import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from paxosd.check.history import CAS, DELETE, FAILED, GET, OK, PUT, RANGE, READS, TXN, Operation
-from paxosd.check.micro_operations import Micro, answered_parts, asked_parts
+from paxosd.check.micro_operations import Micro
+from paxosd.check.registers import Registers
 from paxosd.check.shared_keys import split_shared
 
 NEVER_NS = (1 << 63) - 1
@@ -52,7 +54,7 @@ def export(operations: Sequence[Operation], form: str) -> Iterator[str]:
 def _edn(operations: Sequence[Operation], form: str) -> Iterator[str]:
     """Two events for each operation, in the order of their times."""
     processes = _processes(operations)
-    describe = _elle if form == "elle" else _knossos
+    describe = partial(_elle, Registers(operations)) if form == "elle" else _knossos
     if form == "knossos":
         operations, _ = split_shared(operations)
     events: list[tuple[int, str, str, str, int]] = []
@@ -92,31 +94,10 @@ def _begin_with_none(
         yield first - 1, "ok", "write", none, process
 
 
-def _elle(operation: Operation) -> tuple[str, str, str | None] | None:
+def _elle(registers: Registers, operation: Operation) -> tuple[str, str, str | None]:
     """(f, value of the invocation, of the completion; None: it missed)."""
-    if operation.kind == TXN:
-        assert operation.command is not None
-        pair: Any = operation.result
-        parts = answered_parts(operation.command, pair) if operation.outcome == OK else []
-        return "txn", _pieces(asked_parts(operation.command)), _pieces(parts)
-    key = _text(operation.key)
-    if operation.kind == GET:
-        return "txn", _micro([("r", key, "nil")]), _micro([("r", key, _seen(operation))])
-    if operation.kind == PUT:
-        written = _micro([("w", key, _text(operation.value))])
-        return "txn", written, written
-    if operation.kind == DELETE:
-        removed = _micro([("w", key, "nil")])
-        return "txn", removed, removed if operation.result else _micro([("r", key, "nil")])
-    if operation.kind == CAS:
-        write = ("w", key, _text(operation.value))
-        of_value = operation.expect_revision < 0
-        done = _micro([("r", key, _text(operation.expect)), write] if of_value else [write])
-        return "txn", done, done if operation.result else None
-    if operation.kind == RANGE:
-        rows = [("r", _text(k), _text(v)) for k, v in operation.rows]
-        return "txn", _micro([]), _micro(rows)
-    return None
+    asked, answered = registers.parts(operation)
+    return "txn", _pieces(asked), None if answered is None else _pieces(answered)
 
 
 def _knossos(operation: Operation) -> tuple[str, str, str | None] | None:
@@ -143,15 +124,7 @@ def _register(value: bytes | None) -> str:
 
 
 def _pieces(parts: Iterable[Micro]) -> str:
-    return _micro((op, _text(key), _text(value)) for op, key, value in parts)
-
-
-def _micro(parts: Iterable[tuple[str, str, str]]) -> str:
-    return "[" + " ".join(f"[:{op} {key} {value}]" for op, key, value in parts) + "]"
-
-
-def _seen(operation: Operation) -> str:
-    return _text(operation.result if isinstance(operation.result, bytes) else None)
+    return "[" + " ".join(f"[:{op} {_text(key)} {_text(value)}]" for op, key, value in parts) + "]"
 
 
 def _text(value: bytes | None) -> str:

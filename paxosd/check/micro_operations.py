@@ -1,6 +1,6 @@
 """A command on several keys as reads and writes of single keys, as checkers take it.
 
-    asked_parts(command)            what it may read and write
+    leaves(command)                 the operations that it may do
     answered_parts(command, pair)   what it did read and write, in order, as its answer says
 
 A part is ``(op, key, value)`` with "r" or "w"; None for no such key. A compare for equality of a
@@ -11,40 +11,26 @@ of which the same command had seen a value.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, REVOKE, TXN
+from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, TXN
 from paxosd.core.transactions import ADD, EQUAL, GET_KEY, GET_RANGE, VALUE
 
 Micro = tuple[str, bytes, bytes | None]
 
 
-def asked_parts(command: Sequence[Any]) -> list[Micro]:
-    """Reads and writes of the branch that is done if the conditions hold; of the other only the
-    writes, which may be done instead. A sum is left out: what it writes is not known."""
+def leaves(command: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Its operations that are no transactions, those of all branches, in the order of the text."""
     if command[0] != TXN:
-        return list(_asked(command))
-    then = [part for each in command[2] for part in _asked(each)]
-    otherwise = [part for each in command[3] for part in _asked(each) if part[0] == "w"]
-    return [*then, *otherwise]
-
-
-def _asked(operation: Sequence[Any]) -> Iterator[Micro]:
-    op, *parts = operation
-    if op == GET_KEY:
-        yield "r", parts[0], None
-    elif op == PUT:
-        yield "w", parts[0], parts[1]
-    elif op == DELETE:
-        yield "w", parts[0], None
-    elif op == TXN:
-        yield from asked_parts(operation)
+        yield command
+        return
+    for branch in command[2:4]:
+        for operation in branch:
+            yield from leaves(operation)
 
 
 def answered_parts(command: Sequence[Any], pair: Any) -> list[Micro]:
-    """See the module."""
-    if command[0] == REVOKE:
-        return []
+    """See the module. Of a command that is no TXN: the write, if it is a put."""
     if command[0] != TXN:
-        return list(_asked(command))
+        return [("w", command[1], command[2])] if command[0] == PUT else []
     return list(_answered(command, pair, {}))
 
 
