@@ -4,7 +4,6 @@ file.
 Keys of everybody else are made with ``paxosctl auth``, which enters them in the log.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -45,7 +44,11 @@ def keygen(
     lines = [f"{output}: the key of {name} ({role}); whoever can read it can act as {name}"]
     if trust is not None:
         trusted = known._replace(**{section: {**getattr(known, section), name: key.public_key}})
-        write_trust(trust, trusted)
+        try:
+            write_trust(trust, trusted)
+        except BaseException:
+            output.unlink()  # nobody trusts it, and the next try would find it in its way
+            raise
         lines.append(f"{trust}: [{section}] has its public key; every node needs it there")
     else:
         lines.append(f"for [{section}] of every node's trust file:")
@@ -81,10 +84,7 @@ def write_key(path: Path, key: KeyFile) -> None:
 
 def write_trust(path: Path, trust: TrustFile) -> None:
     """Write a trust file, as a whole or not at all. Raises KeyFileError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(trust_file_text(trust), encoding="utf-8")
-        temporary.chmod(TRUST_MODE)
-        temporary.replace(path)
+        write_secret(path, trust_file_text(trust), replace=True, mode=TRUST_MODE)
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None

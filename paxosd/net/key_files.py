@@ -153,13 +153,14 @@ def trust_file_text(trust: TrustFile) -> str:
     return "\n".join(lines)
 
 
-def write_secret(path: Path, text: str, *, replace: bool = False) -> None:
-    """Write a file that its owner alone can read, as a whole or not at all. Raises FileExistsError
-    unless ``replace``, and OSError."""
+def write_secret(path: Path, text: str, *, replace: bool = False, mode: int = 0o600) -> None:
+    """Write a file that its owner alone can read, unless ``mode`` lets others do so, too; as a
+    whole or not at all. Raises FileExistsError unless ``replace``, and OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask is
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -64,6 +64,14 @@ class TestKeygen:
         assert ((tmp_path / "a").read_bytes(), (tmp_path / "trust").read_bytes()) == before
         assert not (tmp_path / "b").exists()
 
+    def test_one_that_cannot_be_entered_is_not_left_behind(self, tmp_path, capsys):
+        asked = ("--name", "n1", "--cluster", "c", "-o", tmp_path / "n1.key", "--trust")
+        assert keygen(*asked, tmp_path / "not there" / "trust") == exits.CONFIG
+        assert "cannot be written" in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+        assert keygen(*asked, tmp_path / "trust") == exits.OK, "it is as if nothing had happened"
+        assert stat.S_IMODE((tmp_path / "trust").stat().st_mode) == 0o644
+
 
 class TestReading:
     def test_what_a_node_says_of_itself(self, config, tmp_path):
