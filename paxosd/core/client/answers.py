@@ -98,11 +98,20 @@ class Answers:
                 words = "it was sent again after its reply was acknowledged"
                 self._table.unknown(frame, index, words)
             elif status == Status.MALFORMED:
-                self._table.fail(call, _refused_at_apply(result))
+                self._take_refused(frame, index, _refused_at_apply(result))
             else:
                 self._table.end(call, result, message.slot)
         # They stay in one frame, and so in their order.
         self._table.split(frame, again, now_ms + self._table.backoff_ms(frame), alone=False)
+
+    def _take_refused(self, frame: Frame, index: int, why: Refused) -> None:
+        """The state machine has refused this try. Who has lost all rights gets no answer that is
+        kept: an earlier try may have been done while it had them."""
+        if why.code == FORBIDDEN and frame.possibly_submitted:
+            words = "it was sent, and no answer came in time; another try was refused by the rights"
+            self._table.unknown(frame, index, words)
+        else:
+            self._table.fail(frame.calls[index], why)
 
     def _lost_session(self, frame: Frame, index: int) -> None:
         session = frame.session

@@ -71,6 +71,20 @@ class TestEndings:
         desk.refuse(desk.next()[1], FORBIDDEN)
         assert call.failure == Refused(FORBIDDEN, "it says forbidden", 0)
 
+    def test_what_is_forbidden_after_a_try_without_an_answer_may_have_been_done(self):
+        forbidden = Status.MALFORMED, 0, Status.FORBIDDEN
+        desk = Desk()
+        done, doubtful = desk.put(ONE, TWO)
+        desk.open(77)
+        desk.next()  # it is done, and its answer is lost; then the key is revoked
+        desk.lose(A)
+        while not desk.sent:
+            desk.wait(1)
+        desk.answer(desk.next()[1], [5, forbidden])
+        assert done.result == 5
+        assert isinstance(doubtful.failure, OutcomeUnknown)
+        assert doubtful.failure[:2] == (77, 2)
+
     def test_a_key_that_may_open_no_session_is_not_tried_without_a_name(self):
         for refuse in (
             lambda desk, message: desk.refuse(message, FORBIDDEN),
