@@ -41,10 +41,16 @@ VERBS: Mapping[str, Need] = MappingProxyType(
 what it changes.)"""
 
 
-def may(who: Principal, verb: str, key: bytes, *, prefix: bool) -> str:
-    """Why ``who`` may not; "": it may. ``prefix``: with all keys that begin so."""
+def may(who: Principal, verb: str, key: bytes, *, prefix: bool, in_table: bool = True) -> str:
+    """Why ``who`` may not; "": it may. ``prefix``: with all keys that begin so. ``in_table``: False
+    for an admin by a trust file alone, who has no session to write in."""
     start, end = key, prefix_end(key) if prefix else key + b"\0"
     need = VERBS[verb]
+    if need.writes and not in_table:
+        return (
+            f"{who.name} is an admin by the nodes' trust files alone, and may change no data: add "
+            "it to the table first, with paxosctl auth new"
+        )
     for wanted, what, prefixes in (
         (need.reads, "read", who.read),
         (need.writes, "write", who.write),

@@ -3,7 +3,7 @@ not known whether the cluster does.
 
     new key ──► PATH.…part ──► the change of the table ──► PATH
                                   ├─ refused: nothing is left
-                                  └─ unknown: the file stays, and is named
+                                  └─ unknown, or interrupted: the file stays, and is named
 """
 
 import os
@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from paxosctl.cli.new_file import NotReplacedError
-from paxosctl.cli.streams import StreamError, write
+from paxosctl.cli.streams import StreamError, say, write
 from paxosctl.cli.survey import NodeView
 from paxosctl.client.errors import OutcomeUnknownError
 from paxosd.net.key_files import (
@@ -66,6 +66,9 @@ def kept(key: KeyFile, place: str, *, force: bool) -> Iterator[None]:
     except OutcomeUnknownError as error:
         words = f"{error}. The new key is kept in {part}"
         raise OutcomeUnknownError(error.session, error.seq, words, error.troubles) from error
+    except KeyboardInterrupt:  # the change may be under way
+        say(f"paxosctl: `paxosctl auth list` shows what was changed. The new key is kept in {part}")
+        raise
     except BaseException:
         part.unlink()
         raise

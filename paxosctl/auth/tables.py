@@ -45,6 +45,14 @@ def first_table(
     return _next(replace(table, required=True), principals)
 
 
+def named(table: RightsTable, name: str) -> Principal:
+    """The principal of this name."""
+    found = table.named(name)
+    if found is None:
+        raise ChangeError(f"there is no principal {name}: paxosctl auth list")
+    return found
+
+
 def new(table: RightsTable, principal: Principal) -> RightsTable:
     """One more principal."""
     if table.named(principal.name) is not None:
@@ -57,7 +65,9 @@ def new(table: RightsTable, principal: Principal) -> RightsTable:
 
 def change(table: RightsTable, changed: Principal) -> RightsTable:
     """Another role, or other prefixes, of a principal."""
-    before = _named(table, changed.name)
+    before = named(table, changed.name)
+    if changed == before:
+        return table
     if PEER in (before.role, changed.role) and before.role != changed.role:
         raise ChangeError(f"{changed.name}: a node's key cannot become another's, nor the reverse")
     if before.role == ADMIN and changed.role != ADMIN:
@@ -67,7 +77,7 @@ def change(table: RightsTable, changed: Principal) -> RightsTable:
 
 def revoke(table: RightsTable, name: str, key: bytes | None = None) -> RightsTable:
     """Take a principal away with all its keys, or one of its keys alone."""
-    before = _named(table, name)
+    before = named(table, name)
     gone = before.keys if key is None else (key,)
     left = tuple(each for each in before.keys if each not in gone)
     if key is not None and key not in before.keys:
@@ -83,7 +93,7 @@ def revoke(table: RightsTable, name: str, key: bytes | None = None) -> RightsTab
 
 def rotate(table: RightsTable, name: str, key: bytes) -> RightsTable:
     """A new key beside the old ones."""
-    before = _named(table, name)
+    before = named(table, name)
     if key in before.keys:
         return table
     if len(before.keys) >= KEYS_MAX:
@@ -96,7 +106,7 @@ def rotate(table: RightsTable, name: str, key: bytes) -> RightsTable:
 
 def finish(table: RightsTable, name: str) -> RightsTable:
     """The newest key of a principal is its only one."""
-    before = _named(table, name)
+    before = named(table, name)
     if len(before.keys) < 2:
         return table
     revoked = table.revoked | frozenset(before.keys[1:])
@@ -143,13 +153,6 @@ def _leave_an_admin(table: RightsTable, name: str) -> None:
             f"{name} is the last admin with a key: nobody could change the rights any more. Make "
             "another one first: paxosctl auth new NAME --role admin"
         )
-
-
-def _named(table: RightsTable, name: str) -> Principal:
-    found = table.named(name)
-    if found is None:
-        raise ChangeError(f"there is no principal {name}: paxosctl auth list")
-    return found
 
 
 def _with(table: RightsTable, changed: Principal) -> list[Principal]:

@@ -23,7 +23,6 @@ from paxosd.core.rights import (
     PEER,
     ROLES,
     Principal,
-    RightsError,
     RightsTable,
     admin_of,
     parse_prefix,
@@ -44,57 +43,47 @@ def _auth() -> None:
 auth_verb = global_options(_auth)
 
 
-class Prefix(click.ParamType[bytes]):
-    """A prefix of keys: text, or ``hex:`` and hex digits; "" stands for all."""
+class _Bytes(click.ParamType[bytes]):
+    """Bytes in words: ``parse`` reads them, or raises ValueError with what is wrong with them."""
 
-    name = "prefix"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> bytes:
-        """Its bytes."""
-        if isinstance(value, bytes):
-            return value
-        try:
-            return parse_prefix(value)
-        except RightsError as error:
-            self.fail(str(error), param, ctx)
-
-
-class PublicKey(click.ParamType[bytes]):
-    """A public key in Z85."""
-
-    name = "key"
+    def __init__(self, name: str, parse: Callable[[str], bytes]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> bytes:
-        """Its 32 bytes."""
+        """The bytes."""
         if isinstance(value, bytes):
             return value
         try:
-            return parse_key(value)
+            return self._parse(value)
         except ValueError as error:
-            self.fail(f"{error}, and this is none", param, ctx)
+            self.fail(str(error), param, ctx)  # not the value: it may be a secret key
 
+
+PREFIX = _Bytes("prefix", parse_prefix)
+"""A prefix of keys: text, or ``hex:`` and hex digits; "" stands for all."""
+PUBLIC_KEY = _Bytes("key", parse_key)
+"""A public key in Z85."""
 
 _READ = click.option(
     "--read",
     "reads",
-    type=Prefix(),
+    type=PREFIX,
     multiple=True,
     help='A prefix of keys to be read; "" is all. May be given several times.',
 )
 _WRITE = click.option(
     "--write",
     "writes",
-    type=Prefix(),
+    type=PREFIX,
     multiple=True,
     help='A prefix of keys to be written; "" is all.',
 )
 _PUBLIC = click.option(
     "--public-key",
-    type=PublicKey(),
+    type=PUBLIC_KEY,
     default=None,
     help="A key that exists already, as paxosd keygen shows it: no file is written.",
 )
@@ -236,7 +225,7 @@ def rotate_verb(
 @click.argument("name")
 @click.option(
     "--public-key",
-    type=PublicKey(),
+    type=PUBLIC_KEY,
     default=None,
     help="Only this one of its keys.  [default: NAME goes, with all of its keys]",
 )
@@ -274,7 +263,7 @@ def set_verb(
         )
 
     def change(now: RightsTable) -> RightsTable:
-        before = now.named(name) or Principal(name, role or CLIENT)
+        before = tables.named(now, name)
         wanted = role or before.role
         was_admin = before.role == ADMIN
         read_now = () if was_admin and wanted != ADMIN else before.read
@@ -288,7 +277,7 @@ def set_verb(
             () if no_write else writes or write_now,
             before.keys,
         )
-        return now if changed == before else tables.change(now, changed)
+        return tables.change(now, changed)
 
     with settings.client() as client:
         made = _make(client, change)
@@ -324,7 +313,8 @@ def can_i_verb(settings: Settings, what: str, key: str, prefix: bool, name: str 
     why = ""
     if known.table.required:
         who = _found(known, name or known.asker)
-        why = can.may(who, what, raw(key), prefix=prefix)
+        by_file = known.in_trust_file and (name is None or known.table.named(name) is None)
+        why = can.may(who, what, raw(key), prefix=prefix, in_table=not by_file)
     elif name is not None:
         _found(known, name)
     view = View(

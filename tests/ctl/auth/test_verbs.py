@@ -3,12 +3,15 @@
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from paxosctl.auth import can
+from paxosctl.auth import can, tables
 from paxosctl.cli.main import run
+from paxosctl.client.client import Client
+from paxosctl.client.errors import OutcomeUnknownError
 from paxosd.core.cluster_settings import LEVEL_KEYS, ClusterSettings
 from paxosd.core.commands import prefix_end
 from paxosd.core.rights import Principal
@@ -128,6 +131,20 @@ class TestNew:
         assert "a principal app1 already" in err
         assert sorted(each.name for each in tmp_path.iterdir()) == ["app1.key", "root.key"]
 
+    @pytest.mark.parametrize(
+        "unknown", [KeyboardInterrupt(), OutcomeUnknownError(0, 0, "no answer", [])]
+    )
+    def test_a_key_that_the_cluster_may_know_is_kept(self, begun, tmp_path, monkeypatch, unknown):
+        def change(*_):
+            raise unknown
+
+        monkeypatch.setattr(Client, "change_rights", change)
+        code, _, err = begun("new", "app1", output="table")
+        assert code == (130 if isinstance(unknown, KeyboardInterrupt) else 124)
+        (part,) = tmp_path.glob("app1.key.*.part")
+        assert f"The new key is kept in {part.name}" in err
+        assert read_key_file(part).name == "app1"
+
     def test_a_key_is_printed_only_if_that_is_asked_for(self, begun, keyed, tmp_path):
         secret = key_text(read_key_file(tmp_path / "root.key").secret_key)
         for words in (("list",), ("show", "root"), ("new", "app1"), ("rotate", "app1", "--force")):
@@ -168,6 +185,25 @@ class TestChanges:
         assert code == 0
         assert "/a/, /b/" in out
         assert begun("show", "nobody")[0] == 1
+
+    @pytest.mark.parametrize("what", [("--no-read",), ("--role", "client"), ("--read", "/a/")])
+    def test_nobody_cannot_be_changed(self, begun, what):
+        code, _, err = begun("set", "nobody", *what)
+        assert code == 1
+        assert "there is no principal nobody" in json.loads(err)["message"]
+
+    @pytest.mark.parametrize(
+        ("words", "fault"),
+        [
+            (("set", "app1", "--read", "hex:4"), "hex: and pairs of hex digits"),
+            (("revoke", "app1", "--public-key", "short"), "a key is 40 characters of Z85"),
+        ],
+    )
+    def test_bytes_in_wrong_words(self, begun, words, fault):
+        code, _, err = begun(*words)
+        assert code == 2
+        assert fault in json.loads(err)["message"]
+        assert "short" not in err  # it may be a secret key
 
     def test_rotation(self, begun, keyed, tmp_path):
         json_of(begun("new", "app1", "--write", "/app/"))
@@ -246,6 +282,21 @@ class TestCanI:
         assert begun("can-i", "get", "/", "--prefix", key="app1")[0] == 1
         assert begun("can-i", "put", "/x", "--as", "root", key="app1")[0] == 1  # not its business
         assert json_of(begun("can-i", "put", "/x"))["allowed"]
+
+    def test_an_admin_by_a_trust_file_alone_may_read_and_writes_nothing(self, begun, keyed):
+        json_of(begun("new", "rescue", "--role", "admin"))
+        key = let_in(keyed, "rescue")
+        assert json_of(begun("can-i", "put", "/x", key="rescue"))["allowed"]
+        table = tables.revoke(keyed.machine.rights, "rescue")
+        keyed.machine.rights = replace(table, revoked=frozenset())  # as if it had never been in it
+        admit_at(keyed, key)
+        for words in (("put", "/x"), ("lock", "/x"), ("put", "/x", "--as", "rescue")):
+            code, _, err = begun("can-i", *words, key="rescue")
+            assert code == 1
+            assert "may change no data" in json.loads(err)["message"]
+        assert begun("/x", "v", key="rescue", verb="put")[0] == 77
+        assert json_of(begun("can-i", "get", "/x", key="rescue"))["allowed"]
+        assert json_of(begun("can-i", "put", "/x", "--as", "root", key="rescue"))["allowed"]
 
     @pytest.mark.parametrize("verb", ["put", "delete", "cas"])
     @pytest.mark.parametrize("key", [b"/r/1", b"/w/1", b"/rw/1", b"/none"])
