@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from paxosctl.cli.app import QUICK_MS, Settings
@@ -24,7 +24,8 @@ class SharedClient:
 
     def serves(self, settings: Settings) -> bool:
         """Whether a verb with these settings may use it."""
-        same = settings.client_name == self._settings.client_name
+        own = self._settings
+        same = (settings.client_name, settings.allow_plain) == (own.client_name, own.allow_plain)
         return same and settings.target == self.target
 
     @contextmanager
@@ -59,15 +60,15 @@ class ShellSettings(Settings):
         return cls(**given, shared=shared)
 
     def open_client(self) -> AbstractContextManager[Any]:
-        """The shared one; one of its own for a line that names another cluster, or another client
-        name."""
+        """The shared one; one of its own for a line that names another cluster, another client
+        name, or nodes without keys."""
         if self.shared is not None and self.shared.serves(self):
             return self.shared.lent(self.timeout_s)
         return Settings.open_client(self)
 
     @contextmanager
     def quick_client(self) -> Iterator[tuple[Any, float]]:
-        """The shared one: it has its connection already."""
-        assert self.shared is not None
-        with self.shared.lent(QUICK_MS / 1000) as client:
+        """The shared one, which has its connection already, where :meth:`open_client` gives it."""
+        asking = replace(self, timeout=QUICK_MS)
+        with asking.open_client() as client:
             yield client, QUICK_MS / 1000

@@ -5,12 +5,17 @@ import os
 import signal
 import stat
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
+from paxosctl.cli.app import Settings
+from paxosctl.cli.target import Asked
 from paxosctl.client.client import Client
 from paxosctl.commands import shell_lines
+from paxosctl.commands.shell_client import SharedClient, ShellSettings
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
+from tests.ctl.fake_daemon import FakeDaemon
 from tests.ctl.terminal import paxosctl
 
 
@@ -188,6 +193,16 @@ class TestTerminal:
             terminal.type("member li\t\n")
             terminal.wait("leader")
 
+    def test_tab_asks_the_cluster_that_the_line_names(self, typed, daemon):
+        with FakeDaemon() as other, typed() as terminal:
+            for each, key in ((daemon, b"twin/here"), (other, b"twin/there")):
+                with Client([each.endpoint]) as client:
+                    client.put(key, b"value of " + key)
+            terminal.type(f"get --endpoints {other.endpoint} tw\t\n")
+            terminal.wait("value of twin/there")
+            terminal.type("get tw\t\n")
+            terminal.wait("value of twin/here")
+
     def test_ctrl_c_ends_a_watch_a_line_and_a_transaction_not_the_shell(self, typed, daemon):
         with typed() as terminal, Client([daemon.endpoint]) as client:
             terminal.type("watch k\n")
@@ -250,10 +265,31 @@ class TestTerminal:
             assert terminal.end()[0] == -number
 
 
-def test_a_long_history_is_cut(monkeypatch, tmp_path):
+def test_a_long_history_is_cut(typed, tmp_path):
     assert shell_lines.HISTORY_LINES_MAX >= 1000
+    path = tmp_path / "paxosctl" / "history"
+    path.parent.mkdir()
+    path.write_text("".join(f"put k {n}\n" for n in range(shell_lines.HISTORY_LINES_MAX + 5)))
+    with typed() as terminal:
+        terminal.type("get nothing\n")
+        terminal.wait("paxosctl [1]> ")
+    lines = path.read_text().splitlines()
+    assert lines[0] == "put k 5"
+    assert lines[-1] == "get nothing"
+    assert len(lines) == shell_lines.HISTORY_LINES_MAX + 1
+
+
+def test_the_history_is_kept_where_xdg_says(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert shell_lines.history_path() == tmp_path / "paxosctl" / "history"
+
+
+def test_another_client_is_opened_for_what_the_shared_one_does_not_do(daemon):
+    begun = Settings(flags=Asked(endpoints=daemon.endpoint))
+    line = ShellSettings.of(begun, SharedClient(begun))
+    assert line.shared.serves(line)
+    for change in ({"allow_plain": True}, {"client_name": "c"}, {"flags": Asked("tcp://a:1")}):
+        assert not line.shared.serves(replace(line, _target=None, **change))
 
 
 def test_columns():
