@@ -113,10 +113,7 @@ def cli(
     """A replicated, durable key-value daemon on Paxos and ZeroMQ."""
     if context.invoked_subcommand is not None:
         SIGNALS.release()
-        if config_path is not None and context.get_parameter_source("config_path") == (
-            click.core.ParameterSource.COMMANDLINE
-        ):
-            raise click.UsageError("--config runs one node; dev writes its own configuration")
+        _refuse_options_of_a_node(context)
         return
     if insecure:
         overrides += ("security.insecure=true",)
@@ -140,6 +137,19 @@ def _explained(work: Callable[[], int]) -> int:
         if code == exits.FAILED:
             raise
         return code
+
+
+def _refuse_options_of_a_node(context: click.Context) -> None:
+    """Raises UsageError for an option before a command's name, which that would not see."""
+    for option in context.command.params:
+        if context.get_parameter_source(option.name or "") == (
+            click.core.ParameterSource.COMMANDLINE
+        ):
+            command = context.invoked_subcommand
+            raise click.UsageError(
+                f"{option.opts[0]} before {command} is for running one node; what {command} takes "
+                f"comes after it: paxosd {command} --help"
+            )
 
 
 def _check(path: Path | None, overrides: tuple[str, ...]) -> int:

@@ -58,7 +58,9 @@ class Credentials:
         self.allow_plain = allow_plain or key.allow_plain
         if not key.servers and not self.allow_plain:
             raise KeyFileError(
-                f"the key of {key.name} has no [servers], so that no node can prove who it is"
+                f"the key of {key.name} has no [servers], so that no node can prove who it is: "
+                "make one with paxosctl auth new, or paxosd keygen --config FILE of a node; or "
+                'enter each node in the file: [servers.NAME] endpoint = "…", public_key = "…"'
             )
         self._worked: dict[str, Form] = {}
         self._servers: dict[str, Server] = {

@@ -53,6 +53,11 @@ def keygen(
     else:
         lines.append(f"for [{section}] of every node's trust file:")
     lines.append(f'  {name} = "{key_text(key.public_key)}"')
+    if role == "admin" and not servers:
+        lines.append(
+            "it does not say where the nodes are, and by which keys they are known: paxosctl can "
+            "use it once they are entered in [servers]; --config FILE of a node does that"
+        )
     return "\n".join(lines)
 
 

@@ -219,8 +219,17 @@ class TestUsage:
             assert f"{command.name} {command.short_help}" in summaries
             assert command.short_help.endswith(".")
 
-    def test_dev_takes_no_configuration_file(self, file):
-        assert call("--config", file, "dev").exit_code == 2
+    @pytest.mark.parametrize("option", ["--config", "--set", "--insecure", "--check-config"])
+    def test_an_option_that_a_command_would_not_see_is_refused(self, file, option):
+        given = {"--config": [file], "--set": ["log.level=debug"]}.get(option, [])
+        result = call(option, *given, "dev", "--data-dir", file)
+        assert result.exit_code == 2
+        assert f"{option} before dev is for running one node" in " ".join(result.stderr.split())
+
+    def test_a_configuration_in_the_environment_is_not(self, file, monkeypatch):
+        monkeypatch.setenv("PAXOSD_CONFIG", str(file))
+        assert call("dev", "--help").exit_code == 0
+        assert call("completion", "bash").exit_code == 0
 
 
 class TestCheckConfig:

@@ -54,6 +54,12 @@ class TestKeygen:
         assert alice.servers["n1"].public_key == known.peers["n1"]
         assert known.admins == {"alice": alice.public_key}
 
+    def test_an_admins_key_of_no_use_yet_is_said_to_be(self, config, tmp_path, capsys):
+        given = ("--cluster", "c", "-o")
+        for name, role, lacks in (("n1", "peer", False), ("alice", "admin", True)):
+            assert keygen("--name", name, "--role", role, *given, tmp_path / name) == exits.OK
+            assert ("entered in [servers]" in capsys.readouterr().out) == lacks
+
     def test_no_key_is_overwritten_and_no_name_taken_twice(self, config, tmp_path, capsys):
         given = ("--cluster", "c", "--trust", tmp_path / "trust")
         assert keygen("--name", "n1", "-o", tmp_path / "a", *given) == exits.OK

@@ -246,5 +246,5 @@ class TestSwitchingOver:
 
 
 def test_a_key_without_servers_cannot_know_a_node():
-    with pytest.raises(KeyFileError, match=r"has no \[servers\]"):
+    with pytest.raises(KeyFileError, match=r"has no \[servers\].*: make one with"):
         Client(key=make_key("app1", "client", "test"))
