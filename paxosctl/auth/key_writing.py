@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from paxosctl.cli.new_file import NotReplacedError
+from paxosctl.cli.new_file import NotReplacedError, unwritten
 from paxosctl.cli.streams import StreamError, say, write
 from paxosctl.cli.survey import NodeView
 from paxosctl.client.errors import OutcomeUnknownError
@@ -60,7 +60,7 @@ def kept(key: KeyFile, place: str, *, force: bool) -> Iterator[None]:
     try:
         write_secret(part, key_file_text(key))
     except OSError as error:
-        raise _unwritten(path, error) from error
+        raise unwritten(path, error) from error
     try:
         yield
     except OutcomeUnknownError as error:
@@ -83,9 +83,3 @@ def kept(key: KeyFile, place: str, *, force: bool) -> Iterator[None]:
             f"{path} cannot be written: {error.strerror}; the key, which the cluster knows now, is "
             f"in {part}"
         ) from error
-
-
-def _unwritten(path: Path, error: OSError) -> Exception:
-    if isinstance(error, PermissionError):
-        return PermissionError(f"{path}: this user may not write there")
-    return StreamError(f"{path} cannot be written: {error.strerror or error}")

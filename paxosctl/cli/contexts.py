@@ -95,10 +95,10 @@ def changing() -> Iterator[Contexts]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:
-        raise PermissionError(f"{folder}: this user may not write there") from None
     except OSError as error:
-        raise StreamError(f"{folder} cannot be written: {error.strerror or error}") from None
+        from paxosctl.cli.new_file import unwritten  # noqa: PLC0415 -- only for an error
+
+        raise unwritten(folder, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         contexts = Contexts.load()

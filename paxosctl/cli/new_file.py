@@ -31,9 +31,9 @@ def new_file(path: Path, *, force: bool) -> Iterator[tuple[IO[bytes], Path]]:
             os.fsync(file.fileno())
         _target(path, force=force)  # it may have come meanwhile
         os.rename(name, target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     except OSError as error:
-        raise _unwritten(path, error) from error
+        raise unwritten(path, error) from error
     finally:
         with suppress(OSError):
             os.unlink(name)
@@ -59,13 +59,16 @@ def _target(path: Path, *, force: bool) -> Path:
     return target
 
 
-def _unwritten(path: Path, error: OSError) -> Exception:
+def unwritten(path: Path, error: OSError) -> Exception:
+    """What to raise where ``path``, or something in it, could not be written: PermissionError or
+    StreamError, in words for people."""
     if isinstance(error, PermissionError):
-        return PermissionError(f"{path}: this user may not write it")
+        return PermissionError(f"{path}: this user may not write there")
     return StreamError(f"{path} cannot be written: {error.strerror or error}")
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Have the names in it on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from paxosctl.cli.new_file import sync_directory, unwritten
 from paxosctl.cli.streams import StreamError
 from paxosctl.commands.snapshot_files import (
     VERIFYING,
@@ -227,9 +228,9 @@ def take(
             if path.exists():
                 raise BackupError(f"{path} exists already: two backups within one second")
             os.rename(unnamed, path)
-            _sync(directory)
+            sync_directory(directory)
         except OSError as error:
-            raise _unwritten(directory, error) from error
+            raise unwritten(directory, error) from error
         finally:
             unnamed.unlink(missing_ok=True)
         new = Backup(path, found["cluster"], now(), found["slot"])
@@ -292,14 +293,12 @@ def _locked(directory: Path) -> Iterator[None]:
     _files_in(directory)
     try:
         lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError as error:
-        if os.path.lexists(directory / LOCK):
+    except OSError as error:
+        if isinstance(error, PermissionError) and os.path.lexists(directory / LOCK):
             words = "it is another user's, who has taken backups there: change its owner, and that"
             words = f"{directory / LOCK}: {words} of the backups"
             raise PermissionError(words) from error
-        raise PermissionError(f"{directory}: this user may not write there") from error
-    except OSError as error:
-        raise _unwritten(directory, error) from error
+        raise unwritten(directory, error) from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -308,17 +307,3 @@ def _locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _unwritten(directory: Path, error: OSError) -> Exception:
-    if isinstance(error, PermissionError):
-        return PermissionError(f"{directory}: this user may not write there")
-    return StreamError(f"{directory} cannot be written: {error.strerror or error}")
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
