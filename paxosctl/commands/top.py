@@ -17,9 +17,7 @@ INTERVAL_MS = 1000
 @click.option("--once", is_flag=True,
               help="Look twice, --interval apart, print one screen as text, and end; also without "
               "it, where standard output is no terminal.")  # fmt: skip
-@click.option("--no-color", "--no-colour", "no_color", is_flag=True,
-              help="No colours, as --color never.")  # fmt: skip
-def top_verb(settings: Settings, interval: int, once: bool, no_color: bool) -> None:
+def top_verb(settings: Settings, interval: int, once: bool) -> None:
     """Watch the cluster live: roles, slots, speed, faults, events.
 
     The line at the bottom has the keys; ? explains them. A node that does not answer is shown as
@@ -34,7 +32,7 @@ def top_verb(settings: Settings, interval: int, once: bool, no_color: bool) -> N
         raise click.UsageError(f"-o {settings.output} needs --once")
     with settings.client() as client:
         if live:
-            run_live(client, interval_s, colours=wants_colour() and not no_color)
+            run_live(client, interval_s, colours=wants_colour())
             return
         model = look(client, interval_s)
     settings.show(answer(model, interval_s, bars()))

@@ -172,6 +172,17 @@ def test_can_i_says_the_same(cluster):
         typed("auth", "can-i", verb, key, "--as", "app1", exits=exits)
 
 
+def test_a_backup_needs_an_operator_who_may_read_everything(cluster, tmp_path):
+    """As docs/RUNBOOKS.md says."""
+    _, typed = cluster
+    typed.new("backup", "--role", "operator", "--read", "")
+    typed("backup", "take", str(tmp_path), key="backup")
+    (taken,) = tmp_path.glob("*.paxsnap")
+    for name in ("ops", "reader", "app1"):
+        typed("backup", "take", str(tmp_path), key=name, exits=77)
+    assert list(tmp_path.glob("*.paxsnap")) == [taken]
+
+
 def test_a_restricted_watch_sees_every_change_in_order(cluster):
     daemons, typed = cluster
     with (
