@@ -19,7 +19,7 @@ from paxosctl.client.credentials import HANDSHAKE_FAILURES, Credentials, Failure
 from paxosctl.client.dial import PATIENCE_MS, Dial
 from paxosctl.client.greeting import GreetingLook
 from paxosctl.client.own_sockets import Socket
-from paxosd.core.client.endpoints import OTHER_KEY
+from paxosd.core.client.endpoints import OTHER_KEY, UNREACHABLE
 from paxosd.host.clock import clock_ms
 from paxosd.net.endpoints import same_endpoint
 from paxosd.net.resolver import Resolver
@@ -97,7 +97,11 @@ class DialledSocket:
         self._connected_ms = 0
         self._look: GreetingLook | None = None
         self._look_due_ms = 0
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def unresolved(self) -> str:
@@ -137,8 +141,9 @@ class DialledSocket:
         """Make it anew, if the pause is over."""
         if now_ms >= self._again_ms:
             self._sockets.mind(self, on=False)
+            self._shut()
             self._handshakes.restart()
-            self._open()
+            self._reopen()
 
     def close(self, linger_ms: int = 0) -> None:
         """Close it for good; what was handed over last has ``linger_ms`` to leave."""
@@ -159,23 +164,40 @@ class DialledSocket:
                 patience_ms=self._patience_ms,
             )
         except (ValueError, zmq.ZMQError) as error:
-            self.close()
             raise ValueError(f'"{self._endpoint}" is not an endpoint: {error}') from None
 
     def _make(self) -> Socket:
+        """Raises zmq.ZMQError: the process has no descriptors left."""
         sockets = self._sockets
-        made = self.socket = sockets.socket(self._kind)
-        self._prepare(made)
-        self._handshakes.prepare(made)
-        monitor = self._monitor = sockets.monitor(made, self._events)
+        made = sockets.socket(self._kind)
+        try:
+            self._prepare(made)
+            self._handshakes.prepare(made)
+            monitor = sockets.monitor(made, self._events)
+        except BaseException:
+            sockets.end_monitor(made)
+            made.close(0)
+            raise
+        self.socket, self._monitor = made, monitor
         if self._is_reading:
             sockets.register(made, self._on_read)
         sockets.register(monitor, lambda: self._read_monitor(monitor))
         return made
 
+    def _reopen(self) -> None:
+        """Open it, or after a pause, if the process has no descriptors left."""
+        try:
+            self._open()
+        except zmq.ZMQError as error:
+            self._shut()
+            self._go_on(Failure(UNREACHABLE, f"no socket could be made: {error}"))
+
     def _renew(self) -> Socket:
         self._shut_socket()
-        return self._make()
+        self._sockets.mind(self, on=True)  # it is tried again, if there is none now
+        made = self._make()
+        self._sockets.mind(self, on=False)
+        return made
 
     def _shut(self, linger_ms: int = 0) -> None:
         if self._dial is not None:
@@ -251,7 +273,7 @@ class DialledSocket:
 
     def _go_on(self, failure: Failure | None) -> None:
         if failure is None:
-            self._open()
+            self._reopen()
             return
         self._again_ms = clock_ms() + self._pause_ms
         self._pause_ms = min(PAUSE_MAX_MS, 2 * self._pause_ms)

@@ -1,8 +1,11 @@
 """Clients with keys: by whom they are let in, how they know a node, and what they say if not."""
 
-import pytest
+import errno
 
-from paxosctl.client import Client, HandshakeError, KeyFileError
+import pytest
+import zmq
+
+from paxosctl.client import Client, HandshakeError, KeyFileError, NotSubmittedError
 from paxosctl.client.credentials import Credentials
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.net.key_files import ServerKey, key_file_text, make_key, write_secret
@@ -32,6 +35,20 @@ def client_key(*daemons, name="app1", admit=True, keys=None):
         for each in daemons:
             admit_at(each, made)
     return made
+
+
+def full_after_one(monkeypatch, client, what):
+    """The process has no descriptors left once the client has made one ("make", "monitor")."""
+    sockets = client._transport._sockets
+    real, made = getattr(sockets, what), []
+
+    def limited(*given):
+        if made:
+            raise zmq.ZMQError(errno.EMFILE)
+        made.append(real(*given))
+        return made[0]
+
+    monkeypatch.setattr(sockets, what, limited)
 
 
 @pytest.fixture
@@ -211,6 +228,23 @@ class TestSwitchingOver:
             key = make_key("app1", "client", "test", servers)
             with dress([plain.endpoint], key=key, allow_plain=True) as client:
                 assert client.put(b"a", b"1") == 1
+
+    @pytest.mark.parametrize("lacking", ["make", "monitor"])
+    def test_it_goes_on_once_it_has_descriptors_again(self, dress, lacking, monkeypatch):
+        """The second socket is for the other form."""
+        with FakeDaemon() as plain:
+            servers = {"n1": ServerKey(plain.endpoint, node_key().public_key)}
+            key = make_key("app1", "client", "test", servers)
+            with dress([plain.endpoint], key=key, allow_plain=True) as client:
+                with monkeypatch.context() as patch:
+                    full_after_one(patch, client, lacking)
+                    troubles = ""
+                    while "Too many open files" not in troubles:
+                        with pytest.raises(NotSubmittedError) as caught:
+                            client.put(b"a", b"1", timeout_s=0.5)
+                        troubles = str(caught.value.troubles)
+                client.timeout_s = 60.0
+                assert client.put(b"a", b"1")
 
     def test_it_uses_its_key_where_keys_are_taken(self, dress, keyed):
         with dress(key=client_key(keyed)._replace(allow_plain=True)) as client:
