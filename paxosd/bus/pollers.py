@@ -63,9 +63,6 @@ class Pollers:
         self.add(sockets.events, SUBSCRIPTIONS)
         self.add(wake_fd, NAMES)
 
-    def __contains__(self, source: Socket | int) -> bool:
-        return source in self.descriptors
-
     def add(self, source: Socket | int, flag: int) -> None:
         """Wait for this one, too; at first it counts as touched."""
         if isinstance(source, int):

@@ -89,11 +89,6 @@ class RelaySocket:
         if self._open is not None and route is not None and route.tick(now_ms):
             self._open[2].redial((self._open[0],))
 
-    @property
-    def problem(self) -> str:
-        """Why there is no connection, in words; "": nothing is known."""
-        return "" if self._open is None else self._open[2].handshake.problem
-
     def close(self) -> None:
         """Close its sockets; nothing waits to leave."""
         if self._open is not None:

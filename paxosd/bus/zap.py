@@ -15,7 +15,7 @@ from paxosd.bus.key_ring import SOCKETS, KeyRing
 from paxosd.bus.socket_set import Context
 
 REFUSED_MAX = 256
-"""So many refusals wait for the loop; of more, the oldest are only counted."""
+"""So many refusals wait for the loop; of more, the oldest are dropped."""
 
 
 class DoorError(Exception):
@@ -36,7 +36,6 @@ class Door:
 
     def __init__(self, context: Context, ring: KeyRing) -> None:
         self.ring = ring
-        self.refused = 0
         self._turned: deque[Turned] = deque(maxlen=REFUSED_MAX)
         self._subscribers: set[bytes] = set()
         """No more than the ring knows keys: those that lost the right are taken out."""
@@ -57,7 +56,6 @@ class Door:
             admitted = self.ring.admits(socket, key)
         if admitted:
             return True
-        self.refused += 1
         self._turned.append(Turned(socket, key, self._authenticator.address))
         return False
 

@@ -48,8 +48,8 @@ def read_security(config: Config) -> Security:
     settings = config.security
     if not settings.key_file:
         return Security(None, TrustFile(), Authority())
-    key = read_key_file(_path(settings.key_file))
-    trust = read_trust_file(_path(settings.trust_file))
+    key = read_key_file(Path(settings.key_file))
+    trust = read_trust_file(Path(settings.trust_file))
     node, cluster = config.node.name, config.cluster.id
     if (key.role, key.name) != ("peer", node):
         raise KeyFileError(
@@ -81,10 +81,6 @@ def check_rights(config: Config, rights: RightsTable) -> None:
             'security.rollout = "listening" or "done" (docs/SECURITY.md); or have an admin lift '
             "the rights first: paxosctl auth require off"
         )
-
-
-def _path(text: str) -> Path:
-    return Path(text)
 
 
 def security_status(config: Config, security: Security) -> SecurityStatus:
