@@ -1,6 +1,7 @@
 """The loop of the live view: what nodes answered and what was typed, in the order in which they
 came."""
 
+import math
 import queue
 import sys
 import time
@@ -52,8 +53,9 @@ class LiveView:
         with self._poller:
             self._show()
             shown_s = time.monotonic()
+            due_s = math.inf
             while not self._is_over:
-                typed = self._terminal.wait(self._round_s - time.monotonic())
+                typed = self._terminal.wait(min(self._round_s, due_s) - time.monotonic())
                 if typed is None:
                     return
                 self._take_news()
@@ -61,9 +63,9 @@ class LiveView:
                     self._press(key)
                 if typed or time.monotonic() - shown_s >= 1 / FRAMES_A_SECOND:
                     self._show()
-                    shown_s = time.monotonic()
+                    shown_s, due_s = time.monotonic(), math.inf
                 else:  # nodes answer one after another: they are shown together
-                    self._round_s = min(self._round_s, shown_s + 1 / FRAMES_A_SECOND)
+                    due_s = shown_s + 1 / FRAMES_A_SECOND
 
     def _post(self, news: Callable[[], object]) -> None:
         self._news.put(news)
