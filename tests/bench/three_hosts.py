@@ -24,9 +24,9 @@ from pathlib import Path
 import click
 
 from tests.hosts.hosts import Host, HostError, Wire, until, why_no_hosts
+from tests.hosts.installed import ADDRESSES
 from tests.hosts.pages import ROOT
 
-ADDRESSES = {"db1": "10.77.0.11", "db2": "10.77.0.12", "db3": "10.77.0.13"}
 MOVED = "10.77.0.33"
 BOUND_S = 30.0
 """Within this time the node is to take part: names are asked for at least every 10 s while nothing

@@ -2,33 +2,17 @@
 
 import pytest
 
-from tests.hosts import program
-from tests.hosts.hosts import Host, Wire, until
+from tests.hosts.hosts import until
+from tests.hosts.installed import PAGE, three_hosts
 from tests.hosts.pages import run_section
-
-PAGE = "docs/INSTALL.md"
-ADDRESSES = {"db1": "10.77.0.11", "db2": "10.77.0.12", "db3": "10.77.0.13"}
-NAMES = {f"{name}.example": address for name, address in ADDRESSES.items()}
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def hosts(systemd):
-    """Three hosts with systemd and the program; all but the configuration of paxosd."""
-    with Wire() as wire:
-        made = {}
-        try:
-            for name, address in ADDRESSES.items():
-                made[name] = Host(wire, name, address, systemd=True)
-                made[name].know(**NAMES)
-                program.install(made[name])
-            for heading in ("User, directories, units", "Configuration"):
-                run_section(PAGE, heading, made)
-            yield made
-        finally:
-            for host in made.values():
-                host.close()
+    with three_hosts() as made:
+        yield made
 
 
 def property_of(host, name, unit="paxosd@n1"):

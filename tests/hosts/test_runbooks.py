@@ -5,10 +5,9 @@ import re
 
 import pytest
 
-from tests.hosts import program
-from tests.hosts.hosts import Host, Wire, until
+from tests.hosts.hosts import until
+from tests.hosts.installed import three_hosts
 from tests.hosts.pages import blocks_of, run_block, run_section, section_of
-from tests.hosts.test_install import ADDRESSES, NAMES
 
 PAGE = "docs/RUNBOOKS.md"
 TOP = "Runbooks for disasters"
@@ -21,22 +20,11 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 def installed(systemd):
     """Three hosts as docs/INSTALL.md makes them, with nothing started."""
-    with Wire() as wire:
-        made = {}
-        try:
-            for name, address in ADDRESSES.items():
-                made[name] = Host(wire, name, address, systemd=True)
-                made[name].know(**NAMES)
-                program.install(made[name])
-            for heading in ("User, directories, units", "Configuration"):
-                run_section("docs/INSTALL.md", heading, made)
-            for block in blocks_of(section_of(PAGE, TOP))[:1]:
-                for name in block.hosts:
-                    run_block(block, made[name])
-            yield made
-        finally:
-            for host in made.values():
-                host.close()
+    with three_hosts() as made:
+        for block in blocks_of(section_of(PAGE, TOP))[:1]:
+            for name in block.hosts:
+                run_block(block, made[name])
+        yield made
 
 
 @pytest.fixture
