@@ -20,7 +20,11 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.rights import Principal, RightsTable, admin_of
+from paxosd.core.state.lease_walk import LeaseRow, lease_pieces, row_fault
 from paxosd.core.state.machine import Machine
+from paxosd.snapshot.file import encode_leases
+from paxosd.wire.fields import pack
+from tests.core.state.parts import fingerprint
 
 ROOT, APP, APP_NEW, WEB, OPS, NODE = (bytes([number]) * 32 for number in range(1, 7))
 DENIED = (Status.MALFORMED, 0, Status.FORBIDDEN)
@@ -228,3 +232,33 @@ def test_the_checksum_covers_rights_keys_and_owners():
     found = {sums(table_of(), APP), sums(table_of(), WEB), sums(table_of(write=()), APP)}
     assert len(found) == 3
     assert sums(table_of(), APP) in found
+
+
+def test_a_change_without_the_field_of_who_asks_is_none(log):
+    document = table_of().to_command()
+    assert log.control([RIGHTS, 1, document]) == [MALFORMED]
+    assert log.machine.rights.version == 1
+
+
+def test_nodes_that_differ_in_rights_keys_or_owners_alone_see_it():
+    free, other = Log(table=table_of()), Log(table=table_of(write=(b"/app/", b"/web/")))
+    assert free.machine.chain != other.machine.chain
+    one, two = Log(table=table_of(required=False)), Log(table=table_of(required=False))
+    for each, key in ((one, APP), (two, WEB)):
+        assert each.do(each.open(key)[2], 1, [GRANT, 60_000, 7]) == [(Status.OK, 0, 7)]
+    assert fingerprint(one.machine.sessions) != fingerprint(two.machine.sessions)
+    pieces = [b"".join(lease_pieces(each.machine.leases)) for each in (one, two)]
+    assert pieces[0] != pieces[1]
+
+
+@pytest.mark.parametrize("owner", ["no name", b"app", None, 7])
+def test_a_snapshot_of_an_impossible_owner_is_not_taken(owner):
+    row = LeaseRow(7, 60_000, 0, 1, "", (), "app")
+    assert row_fault(row, 1 << 62, 0, 0) == ""
+    assert "owner" in row_fault(row._replace(owner=owner), 1 << 62, 0, 0)
+
+
+def test_a_lease_without_an_owner_is_written_as_before_there_were_any():
+    row = LeaseRow(7, 60_000, 0, 1, "", ())
+    assert encode_leases([row]) == pack((tuple(row)[:-1],))
+    assert encode_leases([row._replace(owner="app")]) == pack(((*tuple(row)[:-1], "app"),))
