@@ -202,7 +202,10 @@ class TestMixed:
     def test_a_key_that_the_other_does_not_know(self, world):
         world.rings["n2"].change(peers={"n2": (world.pairs["n2"][0],)})
         one, two = world.start("n1"), world.start("n2")
+        lost, disconnected = [], one.disconnected
+        one.disconnected = lambda: lost.extend(disconnected())
         until(lambda: one.link_problems() and two.link_problems(), "words", lambda: step(one, two))
+        assert not lost, "no connection stood, so none broke"
         assert "does not know this node's key" in one.link_problems()["n2"]
         assert "no key of it is known" in two.link_problems()["n1"]
         world.rings["n2"].change(peers=world.rings["n1"].peers)
