@@ -133,7 +133,7 @@ class Answers:
             why = _refused_at_apply(result)
             opens = frame is self._queue.opening and why is _REFUSED_COMMAND
             if not (opens and self._queue.leave_name_out(now_ms)):
-                self._endings.finish(frame, why)
+                self._endings.refuse_alone(frame, why)
         elif frame is not self._queue.opening:
             self._table.end(call, result, message.slot)
             self._table.drop(frame)
@@ -218,7 +218,9 @@ class Answers:
         ):
             return
         else:
-            self._endings.finish(frame, Refused(message.code, message.message, message.detail))
+            self._endings.refuse_alone(
+                frame, Refused(message.code, message.message, message.detail)
+            )
 
 
 def _refused_at_apply(result: Result) -> Refused:

@@ -6,7 +6,15 @@ finish    each call ends alike             why      the likeliest reason
 NotSubmitted: no sending of it can have had an effect.    OutcomeUnknown: one may have.
 """
 
-from paxosd.core.client.calls import Call, Failure, Frame, NotSubmitted, OutcomeUnknown, Question
+from paxosd.core.client.calls import (
+    Call,
+    Failure,
+    Frame,
+    NotSubmitted,
+    OutcomeUnknown,
+    Question,
+    Refused,
+)
 from paxosd.core.client.endpoints import (
     HANDSHAKE_PATIENCE_MS,
     HANDSHAKE_REFUSED,
@@ -62,7 +70,16 @@ class Endings:
                     self._table.unknown(frame, index, doubt)
             self._table.drop(frame)
 
-    def _end_alone(self, frame: Frame, why: NotSubmitted, doubt: str = "") -> Failure:
+    def refuse_alone(self, frame: Frame, why: Refused) -> None:
+        """End a frame of no session whose last try was refused for good: an earlier one without an
+        answer may have been done."""
+        if frame.possibly_submitted:
+            doubt = "it was sent, and no answer came in time; another try was refused: "
+            self.finish(frame, self._end_alone(frame, why, doubt + cause_of(why.message)))
+        else:
+            self.finish(frame, why)
+
+    def _end_alone(self, frame: Frame, why: NotSubmitted | Refused, doubt: str = "") -> Failure:
         """How a frame of no session ends that was sent. A question changes nothing, and the
         client's own OPEN leaves nothing behind that is missed: NotSubmitted. Everything else is
         unknown, also where repeating it does no harm."""

@@ -6,7 +6,7 @@ import pytest
 
 from paxosd.core.client.answers import OTHER_CLUSTER
 from paxosd.core.client.calls import NotSubmitted, OutcomeUnknown, Refused
-from paxosd.core.commands import OPEN, PUT, Status
+from paxosd.core.commands import OPEN, PUT, RIGHTS, Status
 from paxosd.core.effects import (
     BUSY,
     COMPACTED,
@@ -84,6 +84,26 @@ class TestEndings:
         assert done.result == 5
         assert isinstance(doubtful.failure, OutcomeUnknown)
         assert doubtful.failure[:2] == (77, 2)
+
+    @pytest.mark.parametrize("at_apply", [False, True])
+    def test_so_may_a_change_of_no_session(self, at_apply):
+        """An admin takes away his own rights, and the answer is lost."""
+        desk = Desk()
+        call = desk.protocol.submit_alone([RIGHTS, 3, b"{}", b""], desk.now, 5000)
+        desk.turn()
+        desk.next()
+        desk.lose(A)
+        while not desk.sent:
+            desk.wait(1)
+        if at_apply:
+            desk.answer(desk.next()[1], [(Status.MALFORMED, 0, Status.FORBIDDEN)])
+        else:
+            desk.refuse(desk.next()[1], FORBIDDEN)
+        assert isinstance(call.failure, OutcomeUnknown)
+        unsent = desk.protocol.submit_alone([RIGHTS, 3, b"{}", b""], desk.now, 5000)
+        desk.turn()
+        desk.refuse(desk.next()[1], FORBIDDEN)
+        assert unsent.failure == Refused(FORBIDDEN, "it says forbidden", 0)
 
     def test_a_key_that_may_open_no_session_is_not_tried_without_a_name(self):
         for refuse in (
