@@ -99,7 +99,7 @@ class DialledSocket:
         self._look_due_ms = 0
         try:
             self._open()
-        except BaseException:
+        except Exception:  # not Ctrl-C, which may have left the poller by half: see OwnSockets
             self.close()
             raise
 
@@ -174,7 +174,7 @@ class DialledSocket:
             self._prepare(made)
             self._handshakes.prepare(made)
             monitor = sockets.monitor(made, self._events)
-        except BaseException:
+        except Exception:
             sockets.end_monitor(made)
             made.close(0)
             raise

@@ -62,6 +62,17 @@ class Terminal:
         found, self.seen = self.seen[: place + len(words)], self.seen[place + len(words) :]
         return found
 
+    def interrupt(self, words):
+        """Ctrl-C until these have been written: Python sees one that comes in the moment before
+        readline waits with the next alone."""
+        for _ in range(30):
+            self.type("\x03")
+            before = len(self.seen)
+            self._read(1.0)
+            if len(self.seen) > before:
+                break
+        self.wait(words)
+
     def read_what_is_there(self):
         """Into ``seen``; waits a moment for it."""
         self._read(0.05)
