@@ -29,6 +29,7 @@ from paxosctl.client.errors import (
     NotSubmittedError,
     OutcomeUnknownError,
     RefusedError,
+    beside,
 )
 from paxosd.core.effects import COMPACTED
 from paxosd.host.durations import parse_duration_ms
@@ -396,7 +397,8 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
         return
     explain(f"paxosctl: {headline(error, lines)}")
     for endpoint, words in lines:
-        explain(f"  {endpoint}  {words}")
+        if beside(endpoint, str(error)) != words:  # said already
+            explain(f"  {endpoint}  {words}")
     if lines and settings.target.words:
         explain(f"  (endpoints from {settings.target.words})")
     if ask:

@@ -24,6 +24,7 @@ from paxosctl.client.errors import (
     NotSubmittedError,
     OutcomeUnknownError,
     RefusedError,
+    beside,
 )
 from paxosctl.client.reach import open_tcp
 from paxosd.core.client.endpoints import HANDSHAKE_REFUSED, EndpointState
@@ -71,7 +72,7 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         silent = answer is None or isinstance(answer.error, NotSubmittedError)
         unresolved = trouble.message.startswith(UNRESOLVED)
         if trouble.code in HANDSHAKE_REFUSED:
-            lines.append((name, trouble.message.removeprefix(f"{name} ")))
+            lines.append((name, beside(name, trouble.message)))
         elif answer is None or unresolved or (silent and trouble.state is not EndpointState.UP):
             left_s = min(TCP_S, until_s - time.monotonic())
             lines.append((name, unreachable_words(name, trouble.message, left_s)))

@@ -1,7 +1,7 @@
 """What the statuses of nodes say about the cluster: who votes, how many failures it survives, what
 is wrong, and what to do about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from paxosctl.cli.render import human_bytes
@@ -68,27 +68,30 @@ def waiting_lines(statuses: Iterable[NodeStatus]) -> list[str]:
     lines = []
     for group in groups.values():
         longest = max(group, key=lambda status: status.unconfirmed_ms)
-        if words := waiting_words(longest):
-            others = [status.node for status in group if status is not longest]
-            lines.append(f"{words} (so do {listed(others)})" if others else words)
+        if words := waiting_words(longest, [status.node for status in group]):
+            lines.append(words)
     return lines
 
 
-def waiting_words(status: NodeStatus) -> str:
-    """Whom a node waits for until it may act, for how long, and what is to be done; "": nobody."""
-    names, node = listed(status.unconfirmed_by), status.node
+def waiting_words(status: NodeStatus, nodes: Sequence[str] = ()) -> str:
+    """Whom a node waits for until it may act, for how long, and what is to be done; "": nobody.
+    ``nodes``: all that wait as this one does; (): it alone."""
+    names, waiting = listed(status.unconfirmed_by), listed(nodes or [status.node])
     if not names:
         return ""
     since = f" for {lasted(status.unconfirmed_ms)}" if status.unconfirmed_ms >= 0 else ""
-    words = f"{role_of(status)}: {node} has waited{since} for {names}"
+    several = len(nodes) > 1
+    words = f"{role_of(status)}: {waiting} {'have' if several else 'has'} waited{since} for {names}"
     if status.role != "newcomer":
-        return f"{words} to compare its memory: start or reconnect {names}"
+        memory = "their memories" if several else "its memory"
+        return f"{words} to compare {memory}: start or reconnect {names}"
     if not status.leader:
+        new = "they are new and vote" if several else "it is new and votes"
         return (
-            f"{words}: it is new and votes once every member has been up: start or reconnect "
-            f"{names}; to found the cluster without: docs/RUNBOOKS.md"
+            f"{words}: {new} once every member has been up: start or reconnect {names}; to found "
+            f"the cluster without {names}: docs/RUNBOOKS.md"
         )
-    return f"{words}, which are to confirm that it is new"
+    return f"{words}, to confirm that {'they are' if several else 'it is'} new"
 
 
 def scarce_words(statuses: Iterable[NodeStatus]) -> list[str]:
@@ -104,18 +107,11 @@ def scarce_words(statuses: Iterable[NodeStatus]) -> list[str]:
 
 
 def key_words(statuses: Iterable[NodeStatus]) -> list[str]:
-    """Which nodes take everybody although other machines reach them, and which cannot connect to
-    which others for the sake of keys: a line for each."""
-    known = list(statuses)
+    """Which nodes take everybody although other machines reach them: a line for each."""
     return [
         f"{status.node}: {status.security.warning}"
-        for status in known
+        for status in statuses
         if status.security is not None and status.security.warning
-    ] + [
-        f"{status.node} has no connection to a peer: {peer.link_problem}"
-        for status in known
-        for _, peer in sorted(status.peers.items())
-        if peer.link_problem
     ]
 
 
@@ -226,9 +222,17 @@ class VotersSeen(NamedTuple):
 
     def __str__(self) -> str:
         """``2 of 3``; where some of those that are heard do not count, that as well."""
+        return self._counts("")
+
+    @property
+    def heard_words(self) -> str:
+        """``2 of 3 voters``; where some of those that are heard do not count, that as well."""
+        return self._counts(" voters")
+
+    def _counts(self, noun: str) -> str:
         heard = self.voting + len(self.voteless)
         votes = f" ({counted(self.voting, 'vote')})" if self.voteless else ""
-        return f"{heard} of {heard + len(self.silent)}{votes}"
+        return f"{heard} of {heard + len(self.silent)}{noun}{votes}"
 
     def lacking(self) -> str:
         """What is wrong with those that do not count, in words; "" if all do."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paxosctl.client.client import Client
-from paxosctl.client.errors import ClientError
+from paxosctl.client.errors import ClientError, beside
 from paxosd.core.client.calls import Call
 from paxosd.core.status import NodeStatus, Reached
 from paxosd.core.types import NULL_BALLOT
@@ -29,8 +29,10 @@ class NodeView:
 
     @property
     def why(self) -> str:
-        """Why there is no status, in a few words."""
-        return str(self.error) if self.error is not None else ""
+        """Why there is no status, in a few words, which name neither node nor endpoint first."""
+        if self.error is None:
+            return ""
+        return beside(self.endpoint, str(self.error)).removeprefix(f"{self.name} ")
 
 
 class Answer:

@@ -38,6 +38,8 @@ def version_lines(views: Sequence[NodeView]) -> list[str]:
     nodes: dict[tuple[str, str], list[str]] = {}
     for name, each in node_versions(views).items():
         taken = each["feature_level_taken"]
+        if each["version"] is None and taken is None:
+            continue  # nobody has heard of it yet
         words = "?" if taken is None else str(taken)
         nodes.setdefault((each["version"] or "unknown", words), []).append(name)
     lines = [
@@ -65,7 +67,8 @@ def reason_of(view: NodeView, latest: int, heard: Mapping[str, PeerStatus]) -> s
     status, peer = view.status, heard.get(view.name)
     said = peer.feature_level if peer is not None else 0
     if status is None:
-        return f"{view.name} (does not answer; it last took level {said})" if said < latest else ""
+        last = f"it last took level {said}" if said else "nobody has heard it yet"
+        return f"{view.name} (does not answer; {last})" if said < latest else ""
     if not status.feature_level_known:
         return f"{view.name} (version {status.version or 'unknown'}, up to level {said or '?'})"
     if status.feature_level_known < latest:

@@ -262,8 +262,9 @@ class Handshakes:
         if code == KEY_UNKNOWN:
             return f"{where} cannot check keys just now (ZAP status {value}); its log says why"
         return (
-            f"{where} proved itself by another key than expected: the file's [servers] is of "
-            "another cluster, or the node's key was rotated"
+            f"{where} proved itself by another key than expected: [servers] of the key file is of "
+            "another cluster, or the node's key was changed: compare the file with what another "
+            "node says (paxosctl auth list)"
         )
 
 

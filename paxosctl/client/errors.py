@@ -59,6 +59,11 @@ def named(name: bytes) -> str:
     return f'"{text}"' if text.isprintable() else repr(text)
 
 
+def beside(endpoint: str, message: str) -> str:
+    """What is wrong with an endpoint, in words that stand beside it and need not name it."""
+    return message.replace(f" at {endpoint} ", " ", 1).removeprefix(f"{endpoint} ")
+
+
 class ClientError(Exception):
     """A call did not give a result. ``code``: a word for programs, such as ``no_leader``;
     ``troubles``: what was noticed about each endpoint."""

@@ -22,6 +22,7 @@ from paxosctl.cli.health import (
     waiting_lines,
     waiting_words,
 )
+from paxosctl.cli.links import link_lines
 from paxosctl.cli.public_names import node_status, trouble
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.survey import NodeView, ask_all, leader_of, members_of, survey
@@ -288,7 +289,7 @@ def _cluster(views: list[NodeView]) -> View:
     ]
     notes += version_lines(views)
     notes += state_words(known) + scarce_words(known) + limit_words(known) + space_words(known)
-    notes += key_words(known)
+    notes += link_lines(known) + key_words(known)
     leading = next((status for status in known if status.node == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)
@@ -357,7 +358,7 @@ def _node(status: NodeStatus) -> View:
         "sessions": str(status.sessions),
         "level": _level(status),
         "peers": ", ".join(peers) or "none",
-        "hears": f"{seen} voters, needs {status.quorum}{missing}",
+        "hears": f"{seen.heard_words}, needs {status.quorum}{missing}",
         "survives": _survives(status),
         "disk": f"{free} free, log {log}, at {disk.path or '?'}",
         "clients": _clients(status),
@@ -375,6 +376,7 @@ def _node(status: NodeStatus) -> View:
         plain="".join([f"{name}\t{value}\n" for name, value in rows]).encode(),
         columns=("", ""),
         rows=rows,
+        notes=link_lines([status], alone=True) + key_words([status]),
     )
 
 

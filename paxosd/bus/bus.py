@@ -347,6 +347,10 @@ class Bus:
         found = {name: link.problem for name, link in self._sockets.links.items()}
         return {name: problem for name, problem in found.items() if problem}
 
+    def deaf(self) -> set[NodeId]:
+        """The peers that say again and again that they do not hear this node."""
+        return self._doubts.deaf(self._now_ms())
+
     def disconnected(self) -> list[NodeId]:
         """The peers whose connection broke since the last call: a hint that one is gone, long
         before its silence would show it."""

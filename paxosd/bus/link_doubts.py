@@ -53,7 +53,16 @@ class _Doubt:
 class _Peer:
     """What is expected of one peer."""
 
-    __slots__ = ("greeted_ms", "greetings", "newest", "run_id", "silent", "unheard", "voteless")
+    __slots__ = (
+        "greeted_ms",
+        "greetings",
+        "greetings_heeded",
+        "newest",
+        "run_id",
+        "silent",
+        "unheard",
+        "voteless",
+    )
 
     def __init__(self) -> None:
         self.silent = _Doubt()
@@ -62,7 +71,9 @@ class _Peer:
         """It says Hello …"""
         self.greeted_ms = 0
         self.greetings = 0
-        """… the last time then, so often in a row."""
+        """… the last time then, so often in a row, …"""
+        self.greetings_heeded = 0
+        """… of which so many had led to a new connection."""
         self.voteless = _Doubt()
         """It has published a vote that has not come."""
         self.run_id = 0
@@ -109,7 +120,7 @@ class LinkDoubts:
         if type(body) is Hello:
             if now_ms - peer.greeted_ms > HELLO_PAUSE_MS:
                 peer.unheard.clear()
-                peer.greetings = 0
+                peer.greetings = peer.greetings_heeded = 0
             peer.greeted_ms = now_ms
             peer.greetings += 1
             peer.unheard.begin(now_ms)
@@ -137,11 +148,20 @@ class LinkDoubts:
         """The peers that do not hear this node: connect to them anew."""
         found = []
         for name, peer in self._peers.items():
-            lasts = peer.greetings >= HELLOS_MIN and now_ms - peer.greeted_ms < HELLO_PAUSE_MS
+            since_last = peer.greetings - peer.greetings_heeded
+            lasts = since_last >= HELLOS_MIN and now_ms - peer.greeted_ms < HELLO_PAUSE_MS
             if lasts and peer.unheard.take_due(peer.greeted_ms):
-                peer.greetings = 0
+                peer.greetings_heeded = peer.greetings
                 found.append(name)
         return found
+
+    def deaf(self, now_ms: int) -> set[NodeId]:
+        """The peers that do not hear this node, whatever was done about it."""
+        return {
+            name
+            for name, peer in self._peers.items()
+            if peer.greetings >= HELLOS_MIN and now_ms - peer.greeted_ms < HELLO_PAUSE_MS
+        }
 
     def take_voteless(self, now_ms: int) -> list[NodeId]:
         """The peers whose votes do not come: connect anew to where they publish them."""

@@ -79,6 +79,8 @@ class PeerStatus:
     """Its client endpoint; "": not known."""
     link_problem: str = ""
     """Why the node that reports cannot connect to it, in words; "": nothing is known."""
+    hears: bool = True
+    """False: it says again and again that it does not hear the node that reports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

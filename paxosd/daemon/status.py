@@ -161,7 +161,7 @@ class StatusReport:
             for members in (in_file, membership.departed, membership.members or in_file)
             for name, member in members.items()
         }
-        problems = self._bus.link_problems()
+        problems, deaf = self._bus.link_problems(), self._bus.deaf()
         return replace(
             status,
             node=config.node.name,
@@ -171,7 +171,12 @@ class StatusReport:
             file_members=self._file_members,
             members_differ=self.members_differ(),
             peers={
-                name: replace(peer, client=known.get(name, ""), link_problem=problems.get(name, ""))
+                name: replace(
+                    peer,
+                    client=known.get(name, ""),
+                    link_problem=problems.get(name, ""),
+                    hears=name not in deaf,
+                )
                 for name, peer in status.peers.items()
             },
         )

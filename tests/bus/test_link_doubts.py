@@ -73,6 +73,14 @@ class TestUnheard:
             redialled += [now_ms] * len(doubts.take_unheard(now_ms))
         assert redialled == [1000 + SILENCE_MS]
 
+    def test_which_is_deaf_for_as_long_as_it_does_though_it_was_connected_to_anew(self):
+        doubts, last_ms = LinkDoubts(), 1000 + 4 * SILENCE_MS
+        for place, now_ms in enumerate(range(1000, last_ms + 1, 100), 1):
+            take(doubts, hello(), now_ms)
+            doubts.take_unheard(now_ms)
+            assert doubts.deaf(now_ms) == ({"n2"} if place >= HELLOS_MIN else set())
+        assert doubts.deaf(last_ms + HELLO_PAUSE_MS) == set()
+
     def test_not_for_hellos_of_different_causes(self):
         doubts = LinkDoubts()
         for now_ms in range(20_000, 20_000 + 20 * HELLO_PAUSE_MS, HELLO_PAUSE_MS + 1):

@@ -45,6 +45,11 @@ def leads(daemons, *names):
     return leaders.pop() if len(leaders) == 1 and leaders <= set(names) else ""
 
 
+def hears(daemons, one, other):
+    """Whether ``one`` hears ``other``, as the other says."""
+    return daemons.status(other)["peers"][one]["hears"]
+
+
 class TestOneWay:
     def test_a_leader_that_is_not_heard_is_replaced(self, daemons):
         """Its heartbeats and accepts are lost; what the others send does arrive."""
@@ -68,10 +73,14 @@ class TestOneWay:
         with Load(daemons) as load:
             load.wait_more(50)
             daemons.fault("mute", "partition", "*", old, oneway=True)
-            wait_for(lambda: leads(daemons, *others), what="a new leader")
+            new = wait_for(lambda: leads(daemons, *others), what="a new leader")
             load.wait_more(100)
+            wait_for(
+                lambda: not hears(daemons, old, new), what=f"{new}'s word that it is not heard"
+            )
             daemons.heal()
             load.wait_more(100)
+            wait_for(lambda: hears(daemons, old, new), what="the end of that")
         load.check()
         daemons.check_equal()
 

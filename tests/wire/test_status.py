@@ -46,7 +46,7 @@ FULL = NodeStatus(
     voters=("n1",), quorum=1, phase1=1, phase2=1, fault_tolerance=-1,
     peers={"n2": PeerStatus(reachable=True, heard_ms_ago=3, commit=4, feature_level=1,
                             skew_ms=-5, voter=False, votes=False, client=N2.client,
-                            link_problem="no key"),
+                            link_problem="no key", hears=False),
            "n3": PeerStatus()},
     epoch=2, newest_epoch=3,
     membership=Membership({"n1": N1, "n2": N2}, epoch=2, slot=4, departed={"n9": N2}),

@@ -166,7 +166,7 @@ def test_a_new_cluster_says_whom_it_waits_for():
     }
     assert _of_status(decode_status(status)) == (
         "newcomer: n1 has waited for 2 min for n3: it is new and votes once every member has been "
-        "up: start or reconnect n3; to found the cluster without: docs/RUNBOOKS.md"
+        "up: start or reconnect n3; to found the cluster without n3: docs/RUNBOOKS.md"
     )
     assert "an election takes a second" in _of_status(
         decode_status(status | {"unconfirmed_by": []})

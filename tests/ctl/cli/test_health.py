@@ -259,26 +259,24 @@ def test_a_node_with_as_many_connections_as_it_may_have_is_named():
     assert _clients(status("n2")) == "not counted"
 
 
-def test_what_is_wrong_with_keys():
+def test_whom_a_node_takes_without_a_key():
     open_one = status("n1", security={"key": "", "rollout": "", "warning": "reached by others"})
-    cut = decode_status(
-        {"node": "n2", "peers": {"n1": {"link_problem": "n1 at tcp://h:1 wants a key"}}}
-    )
-    assert key_words([open_one, cut, status("n3")]) == [
-        "n1: reached by others",
-        "n2 has no connection to a peer: n1 at tcp://h:1 wants a key",
-    ]
+    assert key_words([open_one, status("n3")]) == ["n1: reached by others"]
+    assert _node(open_one).notes == ["n1: reached by others"]
 
 
 def test_those_who_wait_for_the_same_share_a_line():
     new = {"role": "newcomer", "unconfirmed_by": ["n3"]}
-    lines = waiting_lines(
+    waiting = [
         decode_status({"node": name, "unconfirmed_ms": waited_ms, **new})
         for name, waited_ms in (("n1", 11_000), ("n2", 180_000))
-    )
-    [line] = lines
+    ]
+    assert waiting_lines(waiting) == [
+        "newcomer: n1 and n2 have waited for 3 min for n3: they are new and vote once every member "
+        "has been up: start or reconnect n3; to found the cluster without n3: docs/RUNBOOKS.md"
+    ]
+    [line] = waiting_lines(waiting[1:])
     assert line.startswith("newcomer: n2 has waited for 3 min for n3: it is new and votes once")
-    assert line.endswith("(so do n1)")
     back = decode_status({"node": "n1", "role": "returning", "unconfirmed_by": ["n2"]})
     assert waiting_lines([back, decode_status({"node": "n2", "role": "follower"})]) == [
         "returning: n1 has waited for n2 to compare its memory: start or reconnect n2"
