@@ -162,7 +162,13 @@ def make_replica(
             log=ports.log,
         )
     authority = ports.authority or Authority(options.trusted_peers, options.trusted_admins)
-    permissions = Permissions(memory.machine, authority, parts.node.age_ms)
+    read_now_ms = ports.read_now_ms or ports.precise_now_ms
+
+    def age_ms() -> int:
+        # By the clock of now: the process may have been stopped within the turn, for long.
+        return parts.node.age_ms(read_now_ms() if read_now_ms is not None else None)
+
+    permissions = Permissions(memory.machine, authority, age_ms)
     admin = Admin(
         AdminPorts(
             status=ports.status,

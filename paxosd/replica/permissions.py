@@ -81,13 +81,20 @@ def may(who: Principal, permission: Permission) -> bool:
 
 
 class Permissions:
-    """Answers for one node. ``age_ms``: how old the applied state may be, -1: that is not known
+    """Answers for one node. ``age_ms``: how old the applied state may be now, -1: that is not known
     (``core/freshness.py``)."""
 
     def __init__(self, machine: Machine, authority: Authority, age_ms: Callable[[], int]) -> None:
         self._machine = machine
-        self._authority = authority
+        self._held_by = authority
         self._age_ms = age_ms
+
+    @property
+    def _authority(self) -> Authority:
+        """By the table in force now: peers' messages may have brought another one, and changes of
+        keys made since, within the very turn in which a client asks."""
+        self._held_by.use(self._machine.rights)
+        return self._held_by
 
     @property
     def required(self) -> bool:

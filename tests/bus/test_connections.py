@@ -2,10 +2,12 @@
 
 import contextlib
 import socket
+import threading
 
 import pytest
 import zmq
 
+from paxosd.bus import connections
 from paxosd.bus.connections import ConnectionGuard
 from tests.bus.harness import until
 
@@ -98,3 +100,29 @@ def test_the_sockets_may_be_closed_without_it():
     world.guard._thread.join(timeout=30)
     assert not world.guard._thread.is_alive()
     world.context.destroy(0)
+
+
+def test_all_that_were_accepted_are_ended_also_those_that_are_yet_to_be_reported(monkeypatch):
+    """The guard is busy with the first report while the others come: a revoked subscriber among
+    them must not stay."""
+    world, gate = World(10), threading.Event()
+    address_of = connections._address_of
+
+    def held(descriptor):
+        assert gate.wait(30)
+        return address_of(descriptor)
+
+    monkeypatch.setattr(connections, "_address_of", held)
+    try:
+        with contextlib.ExitStack() as opened:
+            raws = [opened.enter_context(world.raw()) for _ in range(4)]
+            for raw in raws:
+                assert raw.recv(1), "libzmq has accepted it, and reported that"
+            world.guard.end_all("client")
+            gate.set()
+            for raw in raws:
+                assert closed(raw)
+        until(lambda: world.status.open == 0, "all are gone")
+    finally:
+        gate.set()
+        world.close()

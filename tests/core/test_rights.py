@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from paxosd.core import commands as c
 from paxosd.core.rights import (
+    DOCUMENT_BYTES_MAX,
     KEYS_MAX,
     NO_RIGHTS,
     PREFIXES_MAX,
@@ -102,6 +103,20 @@ def test_a_wrong_document_is_refused_in_words(document):
     with pytest.raises(RightsError, match=r"\w+ "):
         NO_RIGHTS.follow(document)
     assert PRINCIPALS_MAX == 1000
+
+
+def test_a_document_that_grows_when_it_is_written_down_is_bounded_as_well():
+    """A letter of two bytes becomes six in the table that snapshots have: it must be read again."""
+    prefixes = ["é" * 30_000] * 5
+    principals = {"x": {"role": "client", "keys": [], "read": prefixes}}
+    document = TABLE.document() | {"principals": TABLE.document()["principals"] | principals}
+    short = json.dumps(document, ensure_ascii=False).encode()
+    assert len(short) < DOCUMENT_BYTES_MAX < len(json.dumps(document))
+    with pytest.raises(RightsError, match=f"at most {DOCUMENT_BYTES_MAX} bytes"):
+        NO_RIGHTS.follow(short)
+    principals["x"]["read"] = prefixes[:2]
+    table = NO_RIGHTS.follow(json.dumps(document, ensure_ascii=False).encode())
+    assert RightsTable.from_json(table.to_json()) == table
 
 
 def test_a_required_table_needs_an_admin_with_a_key():

@@ -17,8 +17,11 @@ from paxosd.core.requests import (
     VouchedRequest,
     WriteRequest,
 )
-from paxosd.wire import encode_entry
-from tests.replica.rights_site import IN, KEYS, Site
+from paxosd.faults.plan import FaultPlan
+from paxosd.replica.ports import Ports, ReplicaOptions
+from paxosd.wire import EntryLimits, encode_entry
+from tests.replica import test_assembly as assembling
+from tests.replica.rights_site import IN, KEYS, Site, table_of
 
 STALE_READ = ReadRequest(1, STALE, [[GET, IN]])
 HISTORY = HistoryRequest(1, IN, IN + b"\0", 1, 0)
@@ -70,3 +73,31 @@ def test_a_key_that_another_node_vouches_for_may_be_new_here_but_not_revoked():
     asked = VouchedRequest(1, entry, KEYS["stranger"])
     assert site.ask("peer", asked).code == BUSY
     assert site.ask("peer", asked._replace(key=KEYS["revoked"])).code == FORBIDDEN
+
+
+def test_it_goes_by_the_time_of_the_question_and_not_by_that_of_the_turn():
+    """The process was stopped in the middle of a turn, for an hour, and somebody asks meanwhile:
+    the turn goes on to take the question in."""
+    disks, clock = assembling.Site(), [5.0]
+    parts = disks.start()
+    parts.memory.machine.rights = table_of(True)
+    ports = Ports(
+        bus=assembling.Bus().take_on(parts), committer=assembling.Idle(), helper=assembling.Idle(),
+        log=disks.lines, plan=FaultPlan(), faults_enabled=False, now_ms=lambda: 5.0,
+        status=dict, crash=lambda: None, precise_now_ms=lambda: clock[0],
+    )  # fmt: skip
+    options = ReplicaOptions(
+        cluster="c", node="n1", boot_count=1, contacts=assembling.CONTACTS,
+        entry_limits=EntryLimits(), read_bytes_max=1 << 20, catch_up_bytes_max=1 << 20,
+        subscriptions_max=1,
+    )  # fmt: skip
+    service = assembling.make_replica(parts, options, None, ports).service
+    parts.node.set_time(5.0, 0)
+    parts.node._reads._freshness.confirmed(5.0, 0)
+    permissions = service._permissions
+    assert permissions.unconfirmed() is None
+    clock[0] += 60_000
+    assert permissions.unconfirmed() is None
+    clock[0] += 1
+    assert permissions.unconfirmed().code == UNCONFIRMED
+    parts.memory.wal.close()

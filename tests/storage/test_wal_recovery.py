@@ -9,6 +9,7 @@ from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.storage import wal_open
 from paxosd.storage.disk import CorruptionError, StorageError
 from paxosd.storage.wal_mark import NAME
+from paxosd.storage.wal_recovery import close_all, scan
 from tests.storage.memdisk import SMALL, MemDisk, open_wal
 
 B1, B2 = Ballot(1, "n1"), Ballot(2, "n2")
@@ -277,6 +278,24 @@ class TestCorruption:
         name = places[0][0]
         del bad.files[name].data[size:]
         self.refuse(bad, name, size if size >= 512 else 0)
+
+    def test_who_takes_what_is_before_the_damage_takes_nothing_from_behind_it(self):
+        """Slots behind a gap of unknown size would be applied to a state that lacks others."""
+        disk, places = written([[accept(slot, bytes([slot]) * 900)] for slot in range(1, 40)])
+        names = sorted({name for name, *_ in places})
+        assert len(names) >= 3
+        of_second = [place for place, (name, *_) in enumerate(places) if name == names[1]]
+        name, start, *_ = places[of_second[2]]
+        disk.files[name].data[start + 40] ^= 1
+        damage, seen = [], []
+        found = scan(
+            disk, "c", "n1", progress=lambda done, total: seen.append(done), damaged=damage.append
+        )
+        close_all(found)
+        assert len(damage) == 1
+        assert name in str(damage[0])
+        assert of_second[0] < found.last_group <= of_second[-1]
+        assert seen == [1], "only the whole segment was read to its end"
 
     def test_cut_at_every_byte_of_the_last_group(self):
         disk, places = written(GROUPS)

@@ -285,11 +285,19 @@ class TestWhatIsGivenIsNotTrusted:
             {"replies": [(1, 6, [(1, 2)])]},
             {"replies": [(1, 6, [(1, 2, b"x")])]},
             {"replies": [(1, 6, [[1, 2, None]])]},
+            {"key": b"\x05" * 31},
+            {"key": b"\x05" * 33},
+            {"key": "5" * 32},
+            {"key": None},
         ],
     )
     def test_a_session_that_cannot_be(self, change):
         with pytest.raises(SnapshotError):
             self.restore(sessions=[SESSION._replace(**change)])
+
+    def test_a_session_with_a_key(self):
+        machine = self.restore(sessions=[SESSION._replace(key=b"\x05" * 32)])
+        assert machine.sessions.table[2].key == b"\x05" * 32
 
     def test_a_session_twice(self):
         with pytest.raises(SnapshotError, match="twice"):
