@@ -10,6 +10,7 @@ from paxosctl.client.transactions import Compare, Operation, outcome_of, txn_com
 from paxosd.core.client.calls import Ask, Write
 from paxosd.core.client.lock_look import whole_queue
 from paxosd.core.commands import GRANT, KEEPALIVE, REVOKE, KeyValue, Result, Status
+from paxosd.core.effects import INVALID
 from paxosd.core.lease_bounds import IDS_PER_KEEPALIVE_MAX
 from paxosd.core.requests import (
     LEASE,
@@ -101,7 +102,13 @@ class LeaseMethods:
         >>> client.lease(lease).keys
         [b'worker/1']
         """
-        call = yield Ask(ReadRequest(0, LINEARIZABLE, [[LEASE, as_number(lease), keys]]))
+        query = [LEASE, as_number(lease), keys]
+        try:
+            call = yield Ask(ReadRequest(0, LINEARIZABLE, [[*query, True]]))
+        except RefusedError as error:
+            if error.code != INVALID:
+                raise
+            call = yield Ask(ReadRequest(0, LINEARIZABLE, [query]))  # a node of before
         assert isinstance(call.result, ReadAnswer)
         found: LeaseInfo | None = call.result.results[0]
         return found
@@ -115,13 +122,20 @@ class LeaseMethods:
         >>> [each.id for each in client.leases()] == [lease]
         True
         """
-        after = 0
+        after, owned = 0, [True]
         while True:
-            call = yield Ask(ReadRequest(0, LINEARIZABLE, [[LEASES, after, 0]]))
+            try:
+                call = yield Ask(ReadRequest(0, LINEARIZABLE, [[LEASES, after, 0, *owned]]))
+            except RefusedError as error:
+                if error.code != INVALID or not owned:
+                    raise
+                owned = []  # a node of before
+                continue
             assert call is not None
             assert isinstance(call.result, ReadAnswer)
             page: LeasePage = call.result.results[0]
             for row in page.rows:
+                assert isinstance(row, LeaseInfo)
                 yield Item(row)
             after = page.more
             if not after:

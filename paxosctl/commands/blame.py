@@ -19,11 +19,13 @@ from paxosctl.inspection.sources import find_sources, make_scratch
 @click.option("--prefix", is_flag=True, help="All keys that begin with KEY.")
 @reading_options
 def blame_verb(settings: Settings, key: str, prefix: bool, reading: Reading) -> None:
-    """Who changed a key: revision, slot, ballot, leader, time, session and client of each change.
+    """Who changed a key: revision, slot, ballot, leader, time, session, client and principal of
+    each change.
 
     SOURCES are data directories, or the directory of several; none: the running nodes. It goes back
-    as far as their logs do, and says how far that is. A client's name is what it said itself. The
-    times are of the leaders' clocks. Exit code 1 if no change is there.
+    as far as their logs do, and says how far that is. A client's name is what it said itself; its
+    principal, where there are keys, is proven by its key. The times are of the leaders' clocks.
+    Exit code 1 if no change is there.
     """
     check_key(key, prefix)
     problems: list[str] = []

@@ -130,12 +130,12 @@ def list_verb(settings: Settings) -> None:
 for _each in (grant_verb, keepalive_verb, revoke_verb, ttl_verb, list_verb):
     lease_verb.add_command(_each)
 
-_COLUMNS = ("lease", "ttl", "remaining", "session", "client")
+_COLUMNS = ("lease", "ttl", "remaining", "session", "client", "owner")
 
 
 def _row(lease: LeaseInfo) -> tuple[Any, ...]:
     times = _seconds(lease.ttl_ms), _seconds(lease.remaining_ms)
-    return (lease.id, *times, lease.session, lease.name)
+    return (lease.id, *times, lease.session, lease.name, lease.owner or "-")
 
 
 def _data(lease: LeaseInfo) -> dict[str, Any]:
@@ -145,6 +145,7 @@ def _data(lease: LeaseInfo) -> dict[str, Any]:
         "remaining_ms": lease.remaining_ms,
         "session": lease.session,
         "client": lease.name or None,
+        "owner": lease.owner or None,
     }
 
 

@@ -30,13 +30,17 @@ from paxosd.wire.entry import decode_batch
 class BlamedChange:
     """``change``: what it did to one key; its revision is 0 where that is not known: then it is not
     known either whether the command took effect. ``leader``: who proposed it; another one may have
-    proposed it again, at the ballot that the log has."""
+    proposed it again, at the ballot that the log has. ``client``: as it named itself. ``key``: the
+    public key that it proved to have, b"": none; None: not known. ``principal``: whose key that
+    was; "": nobody's in the rights tables that were read."""
 
     change: Change
     command: LoggedCommand
     leader: str
     client: str | None
     why_nameless: str
+    key: bytes | None = None
+    principal: str = ""
 
     @property
     def op(self) -> str:
@@ -71,6 +75,10 @@ class Blame:
         return key.startswith(self.key) if self.prefix else key == self.key
 
 
+Found = tuple[Change, LoggedCommand, str, str]
+"""The last two: who proposed it, and the principal that it was done for, "": not known."""
+
+
 def blame(wals: list[Path], key: bytes, problems: list[str], *, prefix: bool = False) -> Blame:
     """Read the logs and snapshots of data directories. Raises OSError."""
     values = read_chosen(wals, problems)
@@ -83,17 +91,25 @@ def blame(wals: list[Path], key: bytes, problems: list[str], *, prefix: bool = F
     )  # fmt: skip
     found.last = done.last or max(values.chosen, default=0)
     below = _unapplied(found, values)
-    found.changes = [
-        BlamedChange(change, command, _leader_of(command, leader), done.client(command.session),
-                     done.why_nameless(command.session))
-        for change, command, leader in (*below, *collector.changes)
-    ]  # fmt: skip
+    found.changes = [_blamed(done, each) for each in (*below, *collector.changes)]
     found.first_ms = _time_of(values, sorted(values.chosen))
     found.last_ms = _time_of(values, sorted(values.chosen, reverse=True))
     return found
 
 
-Found = tuple[Change, LoggedCommand, str]
+def _blamed(done: Replay, found: Found) -> BlamedChange:
+    change, command, proposer, holder = found
+    session = command.session
+    key = done.keys.get(session)
+    return BlamedChange(
+        change,
+        command,
+        proposer or command.ballot.node,
+        done.client(session),
+        done.why_nameless(session),
+        key,
+        holder or done.holders.get(key or b"", ""),
+    )
 
 
 class _Collector:
@@ -155,7 +171,10 @@ class _Collector:
             expired = self._owners.get(change.key, 0), 0, [LEASE_EXPIRED]
             session, seq, command = made.get(change.revision, expired)
             logged = LoggedCommand(slot, ballot, batch.stamp_ms, session, seq, command)
-            self.changes.append((change, logged, _proposer(batch)))
+            opened = machine.sessions.table.get(session)
+            holder = machine.rights.by_key.get(opened.key) if opened is not None else None
+            whose = holder.name if holder is not None else ""
+            self.changes.append((change, logged, _proposer(batch), whose))
 
 
 def _unapplied(found: Blame, values: ChosenValues) -> list[Found]:
@@ -177,7 +196,7 @@ def _unapplied(found: Blame, values: ChosenValues) -> list[Found]:
                                        entry.first_seq + place, command)  # fmt: skip
                 for key in _keys_below(found, command):
                     change = Change(0, slot, key, logged.value)
-                    below.append((change, logged, _proposer(batch)))
+                    below.append((change, logged, _proposer(batch), ""))
     return below
 
 
@@ -201,10 +220,6 @@ def _keys_below(found: Blame, command: Command) -> list[bytes]:
 
 def _proposer(batch: Batch) -> str:
     return batch.reign.node if batch.reign is not None else ""
-
-
-def _leader_of(command: LoggedCommand, proposer: str) -> str:
-    return proposer or command.ballot.node
 
 
 def _time_of(values: ChosenValues, slots: list[Slot]) -> int:

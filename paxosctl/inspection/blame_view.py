@@ -8,21 +8,28 @@ from paxosctl.inspection.story_views import ballot_name
 from paxosctl.inspection.timeline_view import iso_time
 from paxosctl.inspection.wal_entries import client_words, value_words
 from paxosd.host.wording import counted
+from paxosd.net.key_files import key_text
 
 UNKNOWN = "not known"
+_PROVEN = (
+    "the principal is who has the key that the session was opened with; a client's name is what it "
+    "said itself",
+)
 
 
 def blame_view(found: Blame, changes: list[BlamedChange]) -> View:
     """These changes of it."""
     rows = [_row(found, each) for each in changes]
     keys = ("key",) if found.prefix else ()
+    proven = any(each.key for each in changes)
+    columns = ("time", "revision", "slot", "ballot", "leader", "op", *keys, "value", "request",
+               "client", "principal")  # fmt: skip
     return View(
         data=_data(found, changes),
         plain="".join("\t".join(row) + "\n" for row in rows).encode("utf-8", "backslashreplace"),
-        columns=("time", "revision", "slot", "ballot", "leader", "op", *keys, "value", "request",
-                 "client"),
-        rows=rows,
-        notes=["", *_reach(found), *_nameless(changes)],
+        columns=columns if proven else columns[:-1],
+        rows=rows if proven else [row[:-1] for row in rows],
+        notes=["", *_reach(found), *_nameless(changes), *_PROVEN * proven],
         optional=("ballot", "leader", "request"),
     )  # fmt: skip
 
@@ -46,7 +53,15 @@ def _row(found: Blame, each: BlamedChange) -> tuple[str, ...]:
         value_words(change.value),
         f"{command.session}/{command.seq}",
         client_words(each.client) if each.client else UNKNOWN,
+        _principal(each),
     )
+
+
+def _principal(each: BlamedChange) -> str:
+    """Who it was by the key; the key itself, if it is nobody's; ``-`` without a key."""
+    if each.key is None:
+        return UNKNOWN
+    return each.principal or (f"key {key_text(each.key)}" if each.key else "-")
 
 
 def _data(found: Blame, changes: list[BlamedChange]) -> dict[str, Any]:
@@ -75,6 +90,8 @@ def _data(found: Blame, changes: list[BlamedChange]) -> dict[str, Any]:
                 "session": each.command.session,
                 "seq": each.command.seq,
                 "client": each.client,
+                "principal": each.principal or None,
+                "public_key": key_text(each.key) if each.key else None,
                 "why_nameless": None if each.client else each.why_nameless,
             }
             for each in changes

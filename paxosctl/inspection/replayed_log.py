@@ -34,7 +34,9 @@ Visit = Callable[[Slot, Ballot, Batch, Results, Machine], None]
 @dataclass(slots=True)
 class Replay:
     """``base``: the slot of the snapshot that it began with, 0: with nothing; ``first``, ``last``:
-    the slots that were applied, 0: none. ``names``: session → client, "": it gave no name."""
+    the slots that were applied, 0: none. ``names``: session → client, "": it gave no name;
+    ``keys``: session → the public key that opened it, b"": none; ``holders``: that key → the
+    principal that had it last."""
 
     base: Slot = 0
     first: Slot = 0
@@ -42,12 +44,18 @@ class Replay:
     first_revision: int = 0
     last_revision: int = 0
     names: dict[int, str] = field(default_factory=dict)
+    keys: dict[int, bytes] = field(default_factory=dict)
+    holders: dict[bytes, str] = field(default_factory=dict)
     unproven: int = 0
     """How many slots behind the last one have values that are not known to be chosen."""
 
     def client(self, session: int) -> str | None:
         """The name of its client; None if it is not known."""
         return self.names.get(session) or None
+
+    def note_rights(self, machine: Machine) -> None:
+        """Who has which key in this state."""
+        self.holders |= {key: who.name for key, who in machine.rights.by_key.items()}
 
     def why_nameless(self, session: int) -> str:
         """Why there is no name for it."""
@@ -82,6 +90,7 @@ def replay(
         elif machine.applied > found.last:
             problems.append(f"slots {found.last + 1} to {machine.applied} are in no log that was "
                             "read")  # fmt: skip
+        found.note_rights(machine)
         begin(machine)
         _apply(found, values, machine, problems, before, visit)
         found.last, found.last_revision = machine.applied, machine.revision
@@ -118,6 +127,7 @@ def _apply(
     while (value := values.find(machine.applied + 1, machine.membership.quorums)) is not None:
         slot, (ballot, data) = machine.applied + 1, value
         before(machine, data)
+        rights = machine.rights
         try:
             batch = decode_batch(data) if data else None
             results = machine.apply(slot, batch)
@@ -125,6 +135,8 @@ def _apply(
             problems.append(f"slot {slot} cannot be applied: {error}")
             return
         found.first = found.first or slot
+        if machine.rights is not rights:
+            found.note_rights(machine)
         if batch is not None:
             _note_names(found, batch, results)
             visit(slot, ballot, batch, results, machine)
@@ -138,6 +150,7 @@ def _note_names(found: Replay, batch: Batch, results: Results) -> None:
             if command[0] == OPEN and isinstance(result, tuple) and result[0] == Status.OK:
                 name = command[1] if len(command) > 1 else ""
                 found.names.setdefault(result[2], name)
+                found.keys.setdefault(result[2], command[2] if len(command) > 2 else b"")
 
 
 def _snapshots(wals: Iterable[Path]) -> Iterator[tuple[Slot, Path]]:
@@ -168,6 +181,8 @@ def _take_names(found: Replay, path: Path, cluster: str, problems: list[str]) ->
     sessions = machine.sessions
     found.names |= {number: session.name for number, session in sessions.table.items()}
     found.names |= {former.session: former.name for former in sessions.former.all()}
+    found.keys |= {number: session.key for number, session in sessions.table.items()}
+    found.note_rights(machine)
 
 
 def _without_rows(reader: SnapshotReader) -> Machine:

@@ -28,9 +28,11 @@ GET = 1
 RANGE = 2
 COUNT = 3
 LEASE = 4
-"""``[LEASE, id, with_keys]``: one lease, a :class:`LeaseInfo`, or None."""
+"""``[LEASE, id, with_keys]``: one lease, a :class:`LeaseRow`, or None; with a fourth item, True, a
+:class:`LeaseInfo`, which has its owner, too. Nodes of before refuse that as invalid."""
 LEASES = 5
-"""``[LEASES, after, limit]``: leases with ids above ``after``, in order, a :class:`LeasePage`."""
+"""``[LEASES, after, limit]``: leases with ids above ``after``, in order, a :class:`LeasePage`; with
+a fourth item, True, as for LEASE."""
 LEASES_PER_PAGE_MAX = 1000
 NEWEST = 6
 """``[NEWEST, start, end, created_below, limit]``: of the keys in ``start <= key < end`` (b"": no
@@ -134,10 +136,8 @@ class RangePage(NamedTuple):
     more: bytes | None
 
 
-class LeaseInfo(NamedTuple):
-    """A lease. ``remaining_ms``: what was left of its TTL by log time, as of the last batch in the
-    log; 0: it may end at any time. ``session`` and ``name``: of the client that it was granted to.
-    ``keys``: those attached to it, if they were asked for."""
+class LeaseRow(NamedTuple):
+    """A lease, for a client that does not ask for its owner; see :class:`LeaseInfo`."""
 
     id: int
     ttl_ms: int
@@ -147,11 +147,27 @@ class LeaseInfo(NamedTuple):
     keys: list[bytes]
 
 
+class LeaseInfo(NamedTuple):
+    """A lease. ``remaining_ms``: what was left of its TTL by log time, as of the last batch in the
+    log; 0: it may end at any time. ``session`` and ``name``: of the client that it was granted to,
+    as it named itself. ``keys``: those attached to it, if they were asked for. ``owner``: the
+    principal by whose key it was granted, "": rights were not required then; None: the node is of a
+    version that does not say it."""
+
+    id: int
+    ttl_ms: int
+    remaining_ms: int
+    session: int
+    name: str
+    keys: list[bytes]
+    owner: str | None = None
+
+
 class LeasePage(NamedTuple):
     """``more``: where the next page goes on (``after``); 0: nothing is left. ``total``: how many
     leases there are."""
 
-    rows: list[LeaseInfo]
+    rows: Sequence[LeaseInfo | LeaseRow]
     more: int
     total: int
 

@@ -109,8 +109,9 @@ def _query(value: Any) -> list[Any]:
         bounded = op == NEWEST and count == 5 and {*map(type, value[1:3])} == {bytes}
         if bounded and _at(value, 3) and value[4]:
             return list(value)
-        if value[0] in _LEASE_QUERIES and len(value) == 3:
-            _, lease, argument = value
+        owned = len(value) == 4 and value[3] is True
+        if value[0] in _LEASE_QUERIES and (len(value) == 3 or owned):
+            lease, argument = value[1:3]
             if (
                 type(lease) is int
                 and 0 <= lease <= INT_MAX
@@ -120,8 +121,8 @@ def _query(value: Any) -> list[Any]:
                 return list(value)
     raise bad_field(
         "a query [1, key], [2, start, end, limit, reverse, keys_only] or [3, start, end], each "
-        "perhaps with a revision, [4, lease, with_keys], [5, after, limit] or [6, start, end, "
-        "created_below, limit]",
+        "perhaps with a revision, [4, lease, with_keys], [5, after, limit], each perhaps with "
+        "true, or [6, start, end, created_below, limit]",
         value,
     )
 
@@ -248,9 +249,19 @@ def _list_of(check: Check) -> Check:
 _PAGE = record_of(RangePage, _list_of(_KEY_VALUE), data_or_none)
 
 
-_LEASE_INFO = record_of(LeaseInfo, number, number, number, number, text, _list_of(data))
-_LEASE_PAGE = record_of(LeasePage, _list_of(_LEASE_INFO), number, number)
-_FOUND_OF: dict[int, Check] = {2: _PAGE, 3: _LEASE_PAGE, 5: _KEY_VALUE, 6: _LEASE_INFO}
+_LEASE = number, number, number, number, text, _list_of(data)
+_LEASE_ROW, _OWNED_LEASE = record_of(LeaseInfo, *_LEASE), record_of(LeaseInfo, *_LEASE, text)
+
+
+def _lease(value: Any) -> LeaseInfo:
+    """Of a node that does not say who owns it, too."""
+    owned = type(value) is tuple and len(value) > len(_LEASE)
+    found: LeaseInfo = (_OWNED_LEASE if owned else _LEASE_ROW)(value)
+    return found
+
+
+_LEASE_PAGE = record_of(LeasePage, _list_of(_lease), number, number)
+_FOUND_OF: dict[int, Check] = {2: _PAGE, 3: _LEASE_PAGE, 5: _KEY_VALUE, 6: _lease, 7: _lease}
 """By the number of fields of a result."""
 
 

@@ -5,7 +5,14 @@ import pytest
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Entry
 from paxosd.core.lease_bounds import FIRST_ID, IDS_PER_KEEPALIVE_MAX, TTL_MS_MAX
-from paxosd.core.requests import LeaseInfo, LeasePage, ReadAnswer, ReadRequest, WriteAnswer
+from paxosd.core.requests import (
+    LeaseInfo,
+    LeasePage,
+    LeaseRow,
+    ReadAnswer,
+    ReadRequest,
+    WriteAnswer,
+)
 from paxosd.wire import (
     decode_answer,
     decode_entry,
@@ -74,11 +81,19 @@ def test_other_answers_are_refused(detail):
         decode_answer(encode_client(WriteAnswer(3, 9, [(0, 0, detail)]), "c"), "c")
 
 
-INFO = LeaseInfo(5, 5000, 12, 3, "anna", [b"a", b"\x00"])
+INFO = LeaseInfo(5, 5000, 12, 3, "anna", [b"a", b"\x00"], "app1")
 
 
 @pytest.mark.parametrize(
-    "query", [[4, 0, True], [4, FIRST_ID, False], [5, 0, 0], [5, FIRST_ID, 100]]
+    "query",
+    [
+        [4, 0, True],
+        [4, FIRST_ID, False],
+        [5, 0, 0],
+        [5, FIRST_ID, 100],
+        [4, 7, True, True],
+        [5, 0, 0, True],
+    ],
 )
 def test_queries_go_there_and_back(query):
     request = ReadRequest(3, 0, [query, [1, b"k"]])
@@ -87,7 +102,19 @@ def test_queries_go_there_and_back(query):
 
 @pytest.mark.parametrize(
     "query",
-    [[4, 1], [4, 1, 1], [4, -1, True], [5, 0, False], [5, 0, -1], [4, b"1", True], [6, 1, 1]],
+    [
+        [4, 1],
+        [4, 1, 1],
+        [4, -1, True],
+        [5, 0, False],
+        [5, 0, -1],
+        [4, b"1", True],
+        [6, 1, 1],
+        [4, 1, True, False],
+        [5, 0, 0, 1],
+        [5, 0, 0, True, True],
+        [4, 1, True, b"x"],
+    ],
 )
 def test_other_queries_are_refused(query):
     with pytest.raises(WireError):
@@ -98,3 +125,17 @@ def test_answers_to_queries_go_there_and_back():
     page = LeasePage([INFO, INFO._replace(keys=[])], 5, 70)
     answer = ReadAnswer(3, 9, 4, 0, [INFO, None, page])
     assert decode_answer(encode_client(answer, "c"), "c") == answer
+
+
+def test_a_node_of_before_does_not_say_who_owns_a_lease():
+    row = LeaseRow(*INFO[:6])
+    answer = ReadAnswer(3, 9, 4, 0, [row, LeasePage([row], 0, 1)])
+    known = INFO._replace(owner=None)
+    decoded = decode_answer(encode_client(answer, "c"), "c")
+    assert decoded == answer._replace(results=[known, LeasePage([known], 0, 1)])
+
+
+@pytest.mark.parametrize("row", [INFO._replace(owner=3), (*INFO, "x")])
+def test_other_leases_are_refused(row):
+    with pytest.raises(WireError):
+        decode_answer(encode_client(ReadAnswer(3, 9, 4, 0, [row]), "c"), "c")

@@ -19,6 +19,7 @@ from paxosd.core.commands import (
     Reign,
     Status,
 )
+from paxosd.core.requests import LEASE, LEASES
 from paxosd.core.rights import Principal, RightsTable, admin_of
 from paxosd.core.state.lease_walk import LeaseRow, lease_pieces, row_fault
 from paxosd.core.state.machine import Machine
@@ -177,6 +178,15 @@ def test_a_lease_is_its_owners_by_name(log):
     again = log.open(APP_NEW, 7 << 40)[2]
     assert log.do(again, 1, [PUT, MINE, b"", lease]) == [1]
     assert log.do(again, 2, [REVOKE, lease])[0][0] == Status.OK
+
+
+def test_whose_a_lease_is_can_be_asked_for(log):
+    log.do(log.open(APP)[2], 1, [GRANT, 5000, 7])
+    one, row = log.machine.query([[LEASE, 7, True, True], [LEASE, 7, True]], 1000)
+    page, rows = log.machine.query([[LEASES, 0, 0, True], [LEASES, 0, 0]], 1000)
+    assert (one.id, one.owner, page.rows[0].owner) == (7, "app", "app")
+    assert row == one[:-1]  # what clients of before can read
+    assert rows.rows[0] == page.rows[0][:-1]
 
 
 def test_a_lease_without_an_owner_is_theirs_who_may_write_its_keys():

@@ -7,7 +7,7 @@ import pytest
 from paxosctl.client import Client, LeaseUnknownError, RefusedError
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.lease_bounds import FIRST_ID, IDS_PER_KEEPALIVE_MAX, KEYS_MAX
-from paxosd.core.requests import LEASES_PER_PAGE_MAX
+from paxosd.core.requests import LEASES_PER_PAGE_MAX, RefusalAnswer
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_life_in_each_format(ctl):
     code, out, _ = ctl("lease", "ttl", lease, "--keys", "-o", "json")
     found = json.loads(out)
     assert (code, found["lease"], found["ttl_ms"], found["keys"]) == (0, FIRST_ID, 10_000, ["k"])
-    assert set(found) == {"lease", "ttl_ms", "remaining_ms", "session", "client", "keys"}
+    assert set(found) == {"lease", "ttl_ms", "remaining_ms", "session", "client", "owner", "keys"}
     assert 9000 < int(ctl("lease", "ttl", lease, "-o", "plain")[1]) <= 10_000
     assert "k" in ctl("lease", "ttl", lease, "--keys")[1].splitlines()
     assert ctl("lease", "keepalive", lease, "-o", "plain") == (0, f"{lease}\t10000\n", "")
@@ -125,3 +125,31 @@ def test_what_is_full(client, daemon):
     daemon.machine.settings = daemon.machine.settings._replace(leases_max=1)
     with pytest.raises(RefusedError, match="as many leases as the setting leases_max allows"):
         client.grant(5)
+
+
+def test_a_node_of_before_says_nothing_of_owners(daemon, client, monkeypatch):
+    """It refuses the queries that ask for them; to one that knows them nothing is asked twice."""
+    lease = client.grant(5)
+    asked = []
+
+    def read(request):
+        asked.append(request.queries[0])
+        if before and len(request.queries[0]) > 3:
+            return RefusalAnswer(request.request_id, "invalid", "no such query", "", "", 0)
+        return answer(request)
+
+    answer = daemon._read
+    monkeypatch.setattr(daemon, "_read", read)
+    for before, owner in ((True, None), (False, "")):
+        asked.clear()
+        assert client.lease(lease).owner == owner
+        assert [each.owner for each in client.leases()] == [owner]
+        assert len(asked) == (4 if before else 2)
+
+
+def test_another_refusal_is_passed_on(daemon, client):
+    daemon.refusal = "forbidden"
+    for ask in (lambda: client.lease(7), lambda: list(client.leases())):
+        with pytest.raises(RefusedError, match="forbidden"):
+            ask()
+    assert daemon.refusals == 2
