@@ -24,9 +24,11 @@ Propose = Callable[[str], list[tuple[str, str]]]
 
 
 class Lines(Protocol):
-    """``interactive``: whether a person types them, who sees prompts."""
+    """``interactive``: whether a person types them, who sees prompts; ``number``: of the last line,
+    from 1 on."""
 
     interactive: bool
+    number: int
 
     def next(self, prompt: str) -> str | None:
         """The next line without its end; None: there is none. Raises KeyboardInterrupt."""
@@ -39,6 +41,7 @@ class ScriptLines:
     """Lines of standard input, for which nobody waits. Bytes that are no UTF-8 are kept."""
 
     interactive = False
+    number = 0
 
     def next(self, prompt: str) -> str | None:
         """The next line. Raises StreamError."""
@@ -48,6 +51,7 @@ class ScriptLines:
             line = sys.stdin.buffer.readline()
         except OSError as error:
             raise StreamError(f"standard input cannot be read: {error.strerror}") from error
+        self.number += 1
         return os.fsdecode(line.removesuffix(b"\n").removesuffix(b"\r")) if line else None
 
     def remember(self, text: str) -> None:
@@ -58,6 +62,8 @@ class TerminalLines:
     """Lines that are typed; what is pasted at once may be several."""
 
     interactive = True
+    number = 0
+    """Nobody counts them."""
 
     def __init__(self, propose: Propose) -> None:
         import readline  # noqa: PLC0415 -- it takes hold of the terminal

@@ -17,7 +17,8 @@ from click.shell_completion import CompletionItem, ShellComplete
 from paxosctl.cli.app import Settings
 from paxosctl.cli.interruption import is_ending
 from paxosctl.cli.main import cli, run
-from paxosctl.cli.streams import BrokenOutputError, StreamError, lost_output, say, write
+from paxosctl.cli.render import to_json
+from paxosctl.cli.streams import BrokenOutputError, StreamError, lost_output, say, say_json, write
 from paxosctl.cli.target import NOTHING
 from paxosctl.cli.verbs import VERBS
 from paxosctl.client.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
@@ -46,20 +47,25 @@ class ShellError(Exception):
 
 class Session:
     """One shell. ``settings``: as it was begun; ``echo``: each command is printed before it runs;
-    ``strict``: the first one that fails ends it."""
+    ``keep_going``: a script goes on where one has failed."""
 
-    def __init__(self, settings: Settings, lines: Lines, *, echo: bool, strict: bool) -> None:
+    def __init__(self, settings: Settings, lines: Lines, *, echo: bool, keep_going: bool) -> None:
         self._settings = settings
         self._lines = lines
         self._echo = echo
-        self._strict = strict
+        self._keep_going = keep_going
         self._shared = SharedClient(settings)
         self._code = EXIT_OK
+        """Of the last command."""
+        self._failed = EXIT_OK
+        """Of the first one in a script that did not end with 0."""
+        self._begun = 0, ""
+        """The number of the line that the last command begins with, and that line."""
 
     def run(self) -> int:
-        """All lines; the exit code of the last command, of a person who leaves 0. Raises
-        KeyboardInterrupt for a signal that is to end the process, StreamError where standard output
-        has failed and there are commands left."""
+        """All lines; the exit code of the first command that failed, of a person who leaves 0.
+        Raises KeyboardInterrupt for a signal that is to end the process, StreamError where standard
+        output has failed and there are commands left."""
         try:
             while True:
                 try:
@@ -73,7 +79,7 @@ class Session:
                         lost = f"standard output cannot be written: {why}"
                         raise StreamError(f"{lost}; this, and what follows, was not run: {text}")
                     if words[0] in ("exit", "quit") and len(words) == 1:
-                        return EXIT_OK if self._lines.interactive else self._code
+                        return self._failed
                     self._code = self._execute(words, text)
                 except KeyboardInterrupt:
                     if is_ending() or not self._lines.interactive:
@@ -87,12 +93,14 @@ class Session:
                     self._code = EXIT_USAGE
                 if self._code == EXIT_INTERRUPTED and (is_ending() or not self._lines.interactive):
                     raise KeyboardInterrupt
-                if self._code and self._strict:
-                    return self._code
+                if self._code and not self._lines.interactive:
+                    self._failed = self._failed or self._code
+                    self._name_line()
+                    if not self._keep_going:
+                        break
             if self._lines.interactive:
                 write("")
-                return EXIT_OK
-            return self._code
+            return self._failed
         finally:
             self._shared.close()
 
@@ -111,20 +119,30 @@ class Session:
 
     # -- inside -------------------------------------------------------------------------------
 
+    def _name_line(self) -> None:
+        """Say which line of a script has failed, behind what the command has said itself."""
+        number, line = self._begun
+        if self._settings.output == "json":
+            data = {"line": number, "command": line, "exit_code": self._code}
+            say_json(to_json(data | {"ended": not self._keep_going}))
+            return
+        rest = "" if self._keep_going else "; what follows it was not run (see --keep-going)"
+        say(f"paxosctl: line {number} ended with exit code {self._code}: {_shortened(line)}{rest}")
+
     def _read(self, prompt: str) -> tuple[list[str], str] | None:
         """The words of a command, and its text: as many lines as its quotes need. None: there is
         no more. Raises ShellError."""
         text = self._lines.next(prompt)
         if text is None:
             return None
+        self._begun = self._lines.number, text
         lines = [text]
         splitter = Splitter(comments=True)
         splitter.feed(text)
         while not splitter.complete:
             more = self._lines.next("> ")
             if more is None:
-                begin = f": it begins with {_shortened(lines[0])}" if len(lines) > 1 else ""
-                raise ShellError(f"a quote has no end{begin}")
+                raise ShellError("a quote has no end")
             lines.append(more)
             splitter.feed(more)
         return splitter.end().words, "\n".join(lines)

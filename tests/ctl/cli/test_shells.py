@@ -119,5 +119,20 @@ def test_nothing_is_said_where_the_cluster_is_gone(shell):
     assert seen.count(b"127.0.0.1:1") == 1, "by get alone"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "--endpoints non:sense",
+        "--endpoints tcp://127.0.0.1:1",
+        "--context nowhere",
+        "--key-file no",
+    ],
+)
+def test_behind_what_leads_nowhere_verbs_and_options_are_completed_all_the_same(shell, target):
+    typed = f"paxosctl {target} ge\tx\ty --he\t"
+    # At the beginning of the line, by Ctrl-A: what stands there is printed, and not run.
+    after(shell, f"{typed}\x01echo it is ", f"it is paxosctl {target} get xy --help\r")
+
+
 def test_paxosd(shell):
     after(shell, "paxosd de\t--help", "Run a whole cluster in this terminal")

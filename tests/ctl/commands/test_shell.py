@@ -50,18 +50,45 @@ class TestScript:
         script("put k 'one\ntwo' \\\n  --timeout 5s\n")
         assert daemon.machine.store.get(b"k").value == b"one\ntwo"
 
-    def test_the_code_is_that_of_the_last_and_errors_do_not_end_it(self, script):
-        assert script("get nothing\nno-such-verb\nput k v\n")[:2] == (0, "revision 1\n")
-        assert script("put k v\nget nothing\n")[0] == 1
-        assert script("get nothing\nexit\nput k v\n")[:2] == (1, "")
-
-    def test_strict_ends_at_the_first_that_fails(self, script):
-        code, out, err = script("put k v\nget nothing\nput k w\n", "--strict")
+    def test_the_first_that_fails_ends_it_and_its_line_is_named(self, script, daemon):
+        code, out, err = script("# begin\nput k 'v\nw'\nget nothing\nput k w\n")
         assert (code, out) == (1, "revision 1\n")
-        assert "no such key: nothing" in err
+        assert err == (
+            "paxosctl: no such key: nothing\npaxosctl: line 4 ended with exit code 1: get nothing; "
+            "what follows it was not run (see --keep-going)\n"
+        )
+        assert daemon.machine.store.get(b"k").value == b"v\nw"
+
+    def test_a_command_of_several_lines_is_named_by_its_first(self, script):
+        err = script("\nno-such-verb 'a\nb'\nput k v\n")[2]
+        assert "paxosctl: line 2 ended with exit code 2: no-such-verb 'a; what" in err
+        err = script("put k v\ntxn\nput k v\nnonsense\nend\nput k w\n")[2]
+        assert "paxosctl: line 2 ended with exit code 2: txn; what follows" in err
+
+    def test_keep_going_runs_all_and_ends_with_the_first_failure(self, script):
+        text = "get nothing\nno-such-verb\nput k v\n"
+        code, out, err = script(text, "--keep-going")
+        assert (code, out) == (1, "revision 1\n")
+        assert "paxosctl: line 1 ended with exit code 1: get nothing\n" in err
+        assert err.endswith("paxosctl: line 2 ended with exit code 2: no-such-verb\n")
+        assert script("get nothing\nexit\nput k v\n", "--keep-going")[:2] == (1, "")
+        assert script("put k v\nexit\nget nothing\n")[0] == 0
+
+    def test_for_programs_the_line_is_named_in_json(self, script):
+        err = script("get nothing\nput k v\n", before=["-o", "json"])[2]
+        assert json.loads(err.splitlines()[1]) == {
+            "line": 1, "command": "get nothing", "exit_code": 1, "ended": True,
+        }  # fmt: skip
+
+    def test_a_context_that_is_not_there_lets_nothing_go_to_the_wrong_cluster(self, script, daemon):
+        code, _, err = script(":context production\nput k v\n")
+        assert (code, daemon.writes) == (2, [])
+        assert "paxosctl: line 1 ended with exit code 2" in err
 
     def test_echo(self, script):
-        out = script("put k $'a\\nb'\nget nothing\nleader -o plain\n", "--echo")[1].splitlines()
+        out = script("put k $'a\\nb'\nget nothing\nleader -o plain\n", "--echo", "--keep-going")[
+            1
+        ].splitlines()
         assert out[0] == "paxosctl> put k $'a\\nb'"
         assert out[1:4] == ["revision 1", "paxosctl> get nothing", "paxosctl [1]> leader -o plain"]
 
@@ -83,7 +110,8 @@ class TestScript:
         assert out.splitlines()[0] == "then, revision 1"
         assert out.splitlines()[-1] == "v"
         assert daemon.machine.store.get(b"n").value == b"1"
-        assert script(text)[1].splitlines()[0] == "v", "the conditions do not hold any more"
+        code, out, _ = script(text, "--keep-going")
+        assert (code, out) == (1, "v\n"), "the conditions do not hold any more"
 
     def test_one_from_a_file_takes_no_lines(self, script, tmp_path):
         (tmp_path / "t").write_text("put k v\n")
@@ -93,7 +121,7 @@ class TestScript:
         ("text", "words"),
         [
             ("put k 'v", "a quote has no end"),
-            ("put k 'v\nw\n", "a quote has no end: it begins with put k 'v"),
+            ("put k 'v\nw\n", "line 1 ended with exit code 2: put k 'v"),
             ("snapshot status $'a\\x00b'", "$'a\\x00b' names no file and no program"),
             ("txn\nput k v\n", "the transaction has no end"),
             ("put k -", "the commands come from it"),
@@ -109,9 +137,12 @@ class TestScript:
         assert daemon.writes == []
 
     def test_a_command_that_cannot_be_named_leaves_no_lock(self, script):
-        code, _, err = script("lock l -- $'a\\x00b'\nlock l --wait 0s -- true\nexit\n", "--echo")
-        assert code == 0
+        code, _, err = script(
+            "lock l -- $'a\\x00b'\nlock l --wait 0s -- true\nexit\n", "--keep-going"
+        )
+        assert code == 2
         assert "Error: $'a\\x00b' names no file and no program" in err
+        assert err.count("ended with exit code") == 1, "the second one has the lock at once"
 
     def test_help_and_context(self, script, daemon):
         out = script("help\nhelp get\n:context\n")[1]
@@ -122,7 +153,7 @@ class TestScript:
     def test_a_verb_is_as_it_was_after_others_have_looked_at_it(self, script):
         """click keeps in each command what its help option is called."""
         text = "man put -o plain\ntxn\n\nput -h\ntxn -h\nsnapshot -h\n"
-        code, out, err = script(text, "--strict")
+        code, out, err = script(text)
         assert (code, err) == (0, "")
         assert out.count("  -h, --help") == 3
 
@@ -131,15 +162,16 @@ class TestScript:
             raise ZeroDivisionError
 
         monkeypatch.setattr("paxosctl.commands.shell_session.run", broken)
-        code, _, err = script("put k v\nput k v\n")
+        code, _, err = script("put k v\nput k v\n", "--keep-going")
         assert code == 70
         assert err.count("raise ZeroDivisionError") == 2
 
     def test_a_client_whose_calls_ended_badly_goes_on(self, script, daemon):
         daemon.silent_writes = True
         before = len(daemon.writes)
-        code, out, err = script("put k v --timeout 300ms\nget k\n")
-        assert (code, out) == (1, "")
+        code, out, err = script("put k v --timeout 300ms\nget k\n", "--keep-going")
+        assert (code, out) == (75, "")
+        assert "line 2 ended with exit code 1: get k" in err
         assert "no such key: k" in err
         assert len(daemon.writes) > before
         assert "outcome" in err or "not submitted" in err
