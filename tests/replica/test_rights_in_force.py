@@ -20,7 +20,7 @@ from paxosd.core.requests import (
 )
 from paxosd.core.work import CLIENT_UNITS
 from paxosd.wire import encode_entry
-from tests.replica.rights_site import IN, KEYS, Site, table_of
+from tests.replica.rights_site import IN, KEYS, OUT, Site, table_of
 
 PUT_IN = encode_entry(Entry(2, 9, 0, [[PUT, IN, b"x"]]))
 ASKED = {
@@ -76,6 +76,21 @@ def test_what_was_asked_before_is_judged_again_when_it_is_answered(name):
     site.service.answer_waiting()
     (answer,) = site.answers
     assert (answer.code, site.service.waiting_bytes) == (FORBIDDEN, 0)
+
+
+def test_who_may_read_a_prefix_now_may_read_its_past():
+    """So says docs/RIGHTS.md. And who may not any more may not read it either."""
+    site = Site(required=True)
+    past = HistoryRequest(1, OUT, OUT + b"\0", 1, 0)
+    earlier = ReadRequest(1, STALE, [[GET, OUT, 3]])
+    assert [site.ask("client", each).code for each in (past, earlier)] == [FORBIDDEN] * 2
+    table = table_of(True)
+    more = [each._replace(read=(OUT,)) if each.name == "client" else each
+            for each in table.principals]  # fmt: skip
+    apply(site, replace(table, principals=tuple(more)))
+    for each in (past, earlier):
+        assert not isinstance(site.ask("client", each), RefusalAnswer)
+    assert site.ask("client", ASKED["history"]).code == FORBIDDEN
 
 
 def test_who_vouches_is_judged_by_that_table_too():
