@@ -1,7 +1,8 @@
 """What the statuses of nodes say about the links between them: who cannot be reached, heard or
 looked up, why as far as a node knows, and what to do next.
 
-A line each for the first of these that holds of a node A and its peer B:
+A line for the first of these that holds of a node A and its peer B; several links that share a node
+share the line:
 
     A knows why it has no connection to B (keys, another program, …)
     both are up, and neither hears the other
@@ -9,24 +10,20 @@ A line each for the first of these that holds of a node A and its peer B:
     A alone is asked, and has not heard B, or hears from B that B does not hear A
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 from paxosd.core.status import NodeStatus, PeerStatus
 from paxosd.host.wording import lasted, listed
 
-_ADVICE = "look at fault rules (paxosctl fault list), firewalls and routes between the two"
+_ADVICE = "look at fault rules (paxosctl fault list), firewalls and routes between them"
 
 
 def link_lines(statuses: Iterable[NodeStatus], *, alone: bool = False) -> list[str]:
-    """A line for each link that is broken, as these nodes see it. ``alone``: only one node was
-    asked, so nothing else says that a peer which it does not hear is down."""
+    """What is wrong with links, as these nodes see it. ``alone``: only one node was asked, so
+    nothing else says that a peer which it does not hear is down."""
     known = {status.node: status for status in statuses}
-    explained = {pair for status in known.values() for pair in _explained(status)}
-    lines = _refused(known.values())
-    for one, two in combinations(sorted(known), 2):
-        if (one, two) not in explained and (two, one) not in explained:
-            lines += _between(known[one], known[two])
+    lines = _refused(known.values()) + _not_heard(known)
     if alone:
         lines += [line for status in known.values() for line in _alone(status)]
     return lines + [
@@ -36,10 +33,6 @@ def link_lines(statuses: Iterable[NodeStatus], *, alone: bool = False) -> list[s
         for host, found in sorted(status.names.items())
         if found.error
     ]
-
-
-def _explained(status: NodeStatus) -> Iterator[tuple[str, str]]:
-    return ((status.node, name) for name, peer in status.peers.items() if peer.link_problem)
 
 
 def _refused(statuses: Iterable[NodeStatus]) -> list[str]:
@@ -55,24 +48,69 @@ def _refused(statuses: Iterable[NodeStatus]) -> list[str]:
     ]
 
 
-def _between(one: NodeStatus, two: NodeStatus) -> list[str]:
-    """Two nodes that both answered."""
-    hears = [_hears(one, two.node), _hears(two, one.node)]
-    if None in hears or all(hears):
-        return []
-    if not any(hears):
-        return [f"{one.node} and {two.node} are both up, and do not hear each other; {_ADVICE}"]
-    deaf, heard = (two.node, one.node) if hears[0] else (one.node, two.node)
-    return [
-        f"{deaf} does not hear {heard}, which hears {deaf}: what {heard} sends to {deaf} is lost "
+def _not_heard(known: dict[str, NodeStatus]) -> list[str]:
+    """Of nodes that all answered."""
+    cut: set[tuple[str, str]] = set()
+    one_way: set[tuple[str, str]] = set()
+    for pair in combinations(sorted(known), 2):
+        one, two = known[pair[0]], known[pair[1]]
+        hears = _hears(one, two), _hears(two, one)
+        if None in hears or all(hears) or _says_why(one, two) or _says_why(two, one):
+            continue
+        if any(hears):
+            one_way.add(pair if hears[1] else pair[::-1])
+        else:
+            cut |= {pair, pair[::-1]}
+    lines = [_cut_words(node, peers) for node, peers in _stars(cut)]
+    for node, peers in _stars(one_way | {pair[::-1] for pair in one_way}):
+        deaf = [each for each in peers if (each, node) in one_way]
+        heard = [each for each in peers if (node, each) in one_way]
+        lines += [_one_way_words(deaf, [node])] if deaf else []
+        lines += [_one_way_words([node], heard)] if heard else []
+    return lines
+
+
+def _stars(pairs: set[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Pairs that are there both ways round, as few nodes with their partners, the most first."""
+    left = set(pairs)
+    while left:
+        partners: dict[str, list[str]] = {}
+        for one, other in sorted(left):
+            partners.setdefault(one, []).append(other)
+        one = max(sorted(partners), key=lambda each: len(partners[each]))
+        yield one, partners[one]
+        left = {pair for pair in left if one not in pair}
+
+
+def _cut_words(one: str, others: Sequence[str]) -> str:
+    if len(others) == 1:
+        return (
+            f"{listed(sorted([one, *others]))} are both up, and do not hear each other; {_ADVICE}"
+        )
+    names = listed(others)
+    return f"{one} neither hears {names}, which are up, nor do they hear {one}; {_ADVICE}"
+
+
+def _one_way_words(deaf: Sequence[str], heard: Sequence[str]) -> str:
+    """One of the two is a single node."""
+    names, sent = listed(deaf), listed(heard)
+    do, whom = ("do", "them") if len(deaf) > 1 else ("does", names)
+    hear, send = ("hear", "send") if len(heard) > 1 else ("hears", "sends")
+    return (
+        f"{names} {do} not hear {sent}, which {hear} {whom}: what {sent} {send} to {whom} is lost "
         f"on the way; {_ADVICE}"
-    ]
+    )
 
 
-def _hears(status: NodeStatus, name: str) -> bool | None:
+def _hears(status: NodeStatus, other: NodeStatus) -> bool | None:
     """None: it does not count that one among its peers."""
-    peer = status.peers.get(name)
+    peer = status.peers.get(other.node)
     return None if peer is None else peer.reachable
+
+
+def _says_why(status: NodeStatus, other: NodeStatus) -> bool:
+    peer = status.peers.get(other.node)
+    return peer is not None and bool(peer.link_problem)
 
 
 def _alone(status: NodeStatus) -> list[str]:
@@ -89,12 +127,8 @@ def _alone(status: NodeStatus) -> list[str]:
             f"{node} does not hear {listed(since)}: down, or cut off from {node}? paxosctl status "
             "--cluster asks every node, paxosctl doctor says why"
         )
-    return lines + [
-        f"{name} reports that it does not hear {node}: what {node} sends to {name} is lost on the "
-        f"way; {_ADVICE}"
-        for name, peer in sorted(status.peers.items())
-        if peer.reachable and not peer.hears
-    ]
+    deaf = [n for n, peer in sorted(status.peers.items()) if peer.reachable and not peer.hears]
+    return lines + ([_one_way_words(deaf, [node])] if deaf else [])
 
 
 def _silence(peer: PeerStatus) -> str:

@@ -12,7 +12,9 @@ from paxosctl.cli.health import (
     scarce_words,
     space_words,
     state_words,
+    waiting_lines,
 )
+from paxosctl.cli.links import link_lines
 from paxosctl.cli.survey import NodeView, leader_of
 from paxosctl.client.errors import ClientError
 from paxosctl.top.changes import changes, common_changes
@@ -149,7 +151,8 @@ class Model:
     def troubles(self) -> list[str]:
         """What is wrong, by the nodes' own words, each in a sentence."""
         known = self.statuses
-        return memory_lines(known) + state_words(known) + scarce_words(known) + space_words(known)
+        lines = memory_lines(known) + waiting_lines(known) + state_words(known)
+        return lines + scarce_words(known) + space_words(known) + link_lines(known)
 
     # -- inside -------------------------------------------------------------------------------
 

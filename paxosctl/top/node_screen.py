@@ -7,7 +7,7 @@ from rich.text import Text
 from paxosctl.cli.health import memory_words, quota_words, role_of, voters_seen
 from paxosctl.top.figures import age, milliseconds, per_second, percent, size, sparkline
 from paxosctl.top.model import Model, Node
-from paxosd.core.status import NodeStatus
+from paxosd.core.status import NodeStatus, PeerStatus
 from paxosd.host.bucket_counts import percentile_us
 from paxosd.host.wording import listed
 
@@ -88,10 +88,20 @@ def _recorder(status: NodeStatus) -> str:
 
 
 def _peers(status: NodeStatus) -> Iterator[Text]:
-    yield Text("  PEER          HEARD     COMMIT      VOTES  CLOCK", style="reverse")
+    yield Text("  PEER          HEARD     COMMIT      VOTES  CLOCK      LINK", style="reverse")
     for name, peer in sorted(status.peers.items()):
         heard = "never" if peer.heard_ms_ago < 0 else f"{peer.heard_ms_ago} ms"
         votes = "yes" if peer.votes else "no" if peer.voter else "learner"
         clock = "?" if peer.skew_ms is None else f"{peer.skew_ms:+d} ms"
-        style = "" if peer.reachable and (peer.votes or not peer.voter) else "bold red"
-        yield Text(f"  {name:<12}  {heard:>8}  {peer.commit:>9}  {votes:>7}  {clock}", style=style)
+        link = _link(name, peer) or ("" if peer.hears else f"does not hear {status.node}")
+        is_good = not link and peer.reachable and (peer.votes or not peer.voter)
+        words = f"  {name:<12}  {heard:>8}  {peer.commit:>9}  {votes:>7}  {clock:<9}  {link}"
+        yield Text(words.rstrip(), style="" if is_good else "bold red")
+
+
+def _link(name: str, peer: PeerStatus) -> str:
+    """Why there is no connection to it, without its name and endpoint in front."""
+    words = peer.link_problem
+    if words.startswith(f"{name} at "):
+        words = words.removeprefix(f"{name} at ").partition(" ")[2]
+    return words

@@ -1,5 +1,6 @@
 """The lines of each screen, as a terminal of a given size shows them. Pure."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -155,18 +156,38 @@ def _nodes(model: Model, view: View, frame: Frame, room: int) -> Iterator[Text]:
     chosen, trend = table.chosen(frame.width, name_width)
     head = ["NODE".ljust(name_width), *(table.fitted(each.title, each) for each in chosen)]
     yield Text("  " + "  ".join(head), style="reverse" if frame.keys else HEAD)
-    troubles = model.troubles()[:TROUBLES_MAX]
+    troubles = _troubles(model, frame, room - len(nodes))
+    shown = nodes
     if frame.height:
-        most = max(1, room - 1 - len(troubles) - EVENTS_MIN - 2)
-        nodes = _window(nodes, view.selected, most)
-    for node in nodes:
+        events = min(EVENTS_MIN, len(model.events))
+        most = max(1, room - 1 - len(troubles) - events - 2)
+        shown = _window(nodes, view.selected, most)
+    for node in shown:
         yield _node(node, model, view, frame, name_width, chosen, trend)
-    yield Text("")
+    left_out = len(nodes) - len(shown)
+    yield Text(f"  and {counted(left_out, 'more node')}" if left_out else "", style=DIM)
     for words in troubles:
-        yield Text(f"! {words}", style=BAD)
+        yield Text(words, style=BAD)
     yield Text("last events" if model.events else "no event since this view began", style=HEAD)
     for event in model.events:
         yield Text.assemble((f"  {event.wall}  ", DIM), event.words)
+
+
+def _troubles(model: Model, frame: Frame, room: int) -> list[str]:
+    """What is wrong, in whole sentences as far as there is room; else the beginning of each, for
+    that says who it is."""
+    troubles = model.troubles()
+    width = max(NAME_MAX, frame.width)
+    lines = [
+        line
+        for words in troubles
+        for line in textwrap.wrap(words, width, initial_indent="! ", subsequent_indent="  ")
+    ]
+    if frame.height and len(lines) > max(TROUBLES_MAX, room - EVENTS_MIN - 3):
+        lines = [f"! {words}" for words in troubles[:TROUBLES_MAX]]
+        if len(troubles) > TROUBLES_MAX:
+            lines[-1] = f"! and {len(troubles) - TROUBLES_MAX + 1} more: paxosctl status --cluster"
+    return lines
 
 
 def _window(nodes: list[Node], selected: str, most: int) -> list[Node]:

@@ -12,7 +12,7 @@ from paxosd.wire.status import decode_status
 
 HEARD = {"reachable": True}
 SILENT = {"reachable": False, "heard_ms_ago": 4000}
-ADVICE = "look at fault rules (paxosctl fault list), firewalls and routes between the two"
+ADVICE = "look at fault rules (paxosctl fault list), firewalls and routes between them"
 PLACE = "tcp://h3:7410"
 
 
@@ -52,6 +52,31 @@ def test_two_nodes_that_are_up_and_cut_off_from_each_other():
     assert link_lines(known) == [f"n1 and n3 are both up, and do not hear each other; {ADVICE}"]
 
 
+def cluster(*cut):
+    """Five nodes, of whom the first of each pair does not hear the second."""
+    names = [f"n{number}" for number in range(1, 6)]
+    return [
+        status(one, **{two: SILENT if (one, two) in cut else HEARD for two in names if two != one})
+        for one in names
+    ]
+
+
+def test_a_node_that_is_cut_off_from_several_has_one_line():
+    away = [("n2", each) for each in ("n1", "n3", "n4", "n5")]
+    assert link_lines(cluster(*away, *[pair[::-1] for pair in away])) == [
+        "n2 neither hears n1, n3, n4 and n5, which are up, nor do they hear n2; " + ADVICE
+    ]
+    assert link_lines(cluster(*away)) == [
+        "n2 does not hear n1, n3, n4 and n5, which hear n2: what n1, n3, n4 and n5 send to n2 is "
+        f"lost on the way; {ADVICE}"
+    ]
+    assert link_lines(cluster(*[pair[::-1] for pair in away], ("n1", "n5"), ("n5", "n1"))) == [
+        f"n1 and n5 are both up, and do not hear each other; {ADVICE}",
+        "n1, n3, n4 and n5 do not hear n2, which hears them: what n2 sends to them is lost on the "
+        f"way; {ADVICE}",
+    ]
+
+
 def test_a_node_that_is_no_member_to_the_other_is_not_expected_to_be_heard():
     assert link_lines([status("n1"), status("n4", n1=SILENT)]) == []
 
@@ -74,7 +99,7 @@ def test_who_is_waited_for_is_named_there_and_not_here():
 def test_a_peer_that_reports_that_it_does_not_hear_the_node():
     one = status("n1", n3={"reachable": True, "hears": False})
     assert link_lines([one], alone=True) == [
-        f"n3 reports that it does not hear n1: what n1 sends to n3 is lost on the way; {ADVICE}"
+        f"n3 does not hear n1, which hears n3: what n1 sends to n3 is lost on the way; {ADVICE}"
     ]
 
 

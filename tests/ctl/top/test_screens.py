@@ -43,6 +43,12 @@ class TestSizes:
         assert len(lines) == height
         assert max(line.cell_len for line in lines) <= width
 
+    def test_where_not_all_nodes_find_room_they_are_counted(self, looks):
+        looks.model.events.clear()
+        assert "more node" not in text_of(looks.model, frame=replace(SMALL, height=10))
+        text = text_of(looks.model, frame=replace(SMALL, height=9))
+        assert ("n2    follower" in text, "  and 1 more node\n" in text) == (True, True)
+
     def test_at_80_columns(self, looks):
         text = text_of(looks.model)
         assert "cluster c   n1 leads   3 of 3 nodes up   survives 1" in text
@@ -189,3 +195,33 @@ class TestKeys:
             view, _ = press(view, "sort", looks.model)
             assert view.sort == each
             assert text_of(looks.model, view)
+
+
+def test_a_link_that_is_cut_is_said_in_whole_sentences_if_there_is_room(looks):
+    peers = looks.statuses["n3"].peers
+    model = looks(n3={"peers": peers | {"n1": replace(peers["n1"], reachable=False)}})
+    lines = text_of(model).splitlines()
+    first = next(at for at, line in enumerate(lines) if line.startswith("! n3 does not hear n1"))
+    whole = " ".join("".join(lines[first : first + 2]).split())
+    assert whole.endswith("firewalls and routes between them")
+    assert "! n3 does not hear n1" in text_of(model, frame=replace(SMALL, height=10, width=50))
+
+
+def test_more_troubles_than_there_is_room_for_are_counted(looks):
+    lost = {"memory": "lost", "role": "memory-lost", "votes": False}
+    model = looks(n2=lost | {"low_space": ("n1", "n2", "n3", "n4", "n5")})
+    tight = text_of(model, frame=replace(SMALL, height=12)).splitlines()
+    marked = [line for line in tight if line.startswith("!")]
+    assert len(marked) == 3
+    assert marked[-1] == "! and 4 more: paxosctl status --cluster"
+
+
+def test_what_is_wrong_with_a_link_stands_beside_the_peer(looks):
+    peers = looks.statuses["n3"].peers
+    odd = {
+        "n1": replace(peers["n1"], hears=False),
+        "n2": replace(peers["n2"], link_problem="n2 at tcp://h:1 wants a key"),
+    }
+    text = text_of(looks(n3={"peers": odd}), View(screen=Screen.NODE, selected="n3"))
+    assert "does not hear n3" in text
+    assert "  wants a key" in text
