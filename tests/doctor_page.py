@@ -18,9 +18,15 @@ paxosctl doctor --endpoints tcp://127.0.0.1:7410   # the cluster, from anywhere
 ```
 
 It changes nothing, but for at most a second of small writes to a file without a name in the data
-directory of a node that does not run. Ask as the user of the node (`sudo -u paxosd …`): others may
-not look into its directory. The file is read with the `PAXOSD_` variables of the shell that asks,
-which a service may not have.
+directory of a node that does not run. Ask as root, or as the user of the node (`sudo -u paxosd …`):
+others may not look into its directory, or at its keys. Where the file names no key, it is read with
+what the service hands the node (the credentials and `PAXOSD_` variables of its process, or the
+credentials that its unit loads); before them come the `PAXOSD_` variables of the shell that asks.
+
+In a cluster with keys the nodes are asked with your key (`--key-file` and so on), if you name one,
+else with that of the node: a node's key may look at all that is asked here, but cannot have other
+nodes try their connections (`reach`). Where the file cannot be used and no endpoints are given, no
+node is asked.
 
 Exit code 1 if an error was found; 0 for warnings alone, or 1 with `--strict`. With `-o json` it
 prints what was found by the ids below (docs/JSON.md), and which checks could not be made; `-o

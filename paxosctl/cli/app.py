@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -35,6 +35,9 @@ from paxosd.core.effects import COMPACTED
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.file_path import FilePath
 from paxosd.host.numbers import WHOLE_MAX, parse_whole
+
+if TYPE_CHECKING:
+    from paxosd.net.key_files import KeyFile
 
 TIMEOUT_MS = 5000
 UNREACHABLE_MS = 1000
@@ -120,6 +123,8 @@ class Settings:
     """No progress on standard error."""
     allow_plain: bool = False
     """Talk to nodes that take no keys without one."""
+    own_key: "KeyFile | None" = None
+    """Shown instead of that of the target."""
     _target: Target | None = None
 
     @property
@@ -187,7 +192,7 @@ class Settings:
                 timeout_s=self.timeout_s,
                 options=options,
                 name=name,
-                key=self.target.key_file,
+                key=self.own_key or self.target.key_file,
                 allow_plain=self.allow_plain,
             )
         except KeyFileError as error:

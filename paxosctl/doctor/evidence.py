@@ -14,7 +14,9 @@ from paxosd.core.status import NodeStatus
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """``config_path``: "" if none was given; ``config``: None if there is none, or it cannot be
-    read, for the reasons in ``config_problems``. ``machine``: None without a configuration.
+    read, for the reasons in ``config_problems``. ``keys_unseen``: why it is not known whether the
+    node is handed keys that the file does not name; "": it is known. ``machine``: None without a
+    configuration.
     ``views``: of all nodes, those that did not answer included. ``silent``: the name of such a node
     (its endpoint, where the name is not known) → what is wrong with it. ``links``: the connections
     that nodes were asked to try. ``rules``: node → the names of its fault rules."""
@@ -22,6 +24,7 @@ class Evidence:
     config_path: str = ""
     config: Config | None = None
     config_problems: tuple[str, ...] = ()
+    keys_unseen: str = ""
     machine: Machine | None = None
     views: tuple[NodeView, ...] = ()
     silent: Mapping[str, str] = field(default_factory=dict)

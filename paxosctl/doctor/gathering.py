@@ -6,7 +6,8 @@
 Nothing here ends with an error because something is broken: that is what is looked for.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -18,13 +19,14 @@ from paxosctl.cli.survey import NodeView, survey
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
 from paxosctl.doctor.evidence import Evidence
-from paxosctl.doctor.facts import machine_look
+from paxosctl.doctor.facts import machine_look, service
 from paxosctl.faultrun.nodes import ask
 from paxosctl.faultrun.view import names_of
 from paxosctl.member.probe import Link, probe_all
 from paxosd.config.schema import Config
 from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load
+from paxosd.core.client.endpoints import HANDSHAKE_REFUSED
 from paxosd.core.membership import Member
 
 KINDS = ("peer", "events", "client")
@@ -37,17 +39,37 @@ Stage = Callable[[str], object]
 
 
 class Given(NamedTuple):
-    """A configuration as far as it could be read."""
+    """A configuration as far as it could be read. ``keys_unseen``: why it is not known whether the
+    node is handed a key that the file does not name; "": it is known."""
 
     path: Path
     config: Config | None
     problems: tuple[str, ...]
+    keys_unseen: str = ""
 
 
-def read_configuration(path: Path) -> Given:
-    """Load it as the daemon does."""
+def read_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Given:
+    """Load it as the daemon does: with what its service hands it, where this environment says
+    nothing of keys."""
+    given = _load(path, environ)
+    named = given.config is not None and given.config.security.key_file
+    if named or environ.get(service.DIRECTORY):
+        return given
+    # With a key, for what the file says of the rest: whose it is, and where it lives.
+    keyed = _load(path, environ, ("security.key_file=unseen", "security.trust_file=unseen"))
+    if keyed.config is None:
+        return keyed
+    handed = service.look_at(keyed.config)
+    if not handed.unseen:
+        return _load(path, {**handed.environ, **environ}, handed.settings)
+    bare = replace(keyed.config.security, key_file="", trust_file="")
+    unseen = ". ".join([*given.problems, handed.unseen])
+    return Given(path, replace(keyed.config, security=bare), (), unseen)
+
+
+def _load(path: Path, environ: Mapping[str, str], overrides: tuple[str, ...] = ()) -> Given:
     try:
-        return Given(path, load(path), ())
+        return Given(path, load(path, overrides, environ), ())
     except ConfigError as error:
         return Given(path, None, error.problems)
     except PermissionError as error:
@@ -55,22 +77,35 @@ def read_configuration(path: Path) -> Given:
 
 
 def gather(
-    given: Given | None, make_client: Callable[[], AbstractContextManager[Client]], stage: Stage
+    given: Given | None,
+    make_client: Callable[[], AbstractContextManager[Client]] | None,
+    stage: Stage,
 ) -> Evidence:
     """All that the checks need. ``given``: None without a configuration. ``make_client``: makes a
-    client of the endpoints to begin with. ``stage``: is called with what is looked at next."""
+    client of the endpoints to begin with; None: no node is asked. ``stage``: is called with what is
+    looked at next."""
     evidence = Evidence()
     if given is not None:
         evidence = Evidence(
-            config_path=str(given.path), config=given.config, config_problems=given.problems
+            config_path=str(given.path),
+            config=given.config,
+            config_problems=given.problems,
+            keys_unseen=given.keys_unseen,
         )
         if given.config is not None:
             machine = machine_look.look(given.config, given.path, stage)
             evidence = replace(evidence, machine=machine)
+    if make_client is None:
+        return evidence
     with make_client() as client:
         stage("the nodes")
         views = _named(_views(client), evidence.config)
-        evidence = replace(evidence, views=tuple(views), silent=_silent(views))
+        refused = {
+            each.endpoint: each.message.removeprefix(f"{each.endpoint} ")
+            for each in client.troubles()
+            if each.code in HANDSHAKE_REFUSED
+        }
+        evidence = replace(evidence, views=tuple(views), silent=_silent(views, refused))
         stage("which nodes reach each other")
         links = tuple(_links(client, evidence))
         stage("their fault rules")
@@ -96,13 +131,19 @@ def _named(views: Sequence[NodeView], config: Config | None) -> list[NodeView]:
     return list(found.values())
 
 
-def _silent(views: Sequence[NodeView]) -> dict[str, str]:
-    """Why each node that did not answer did not: its port is tried once more."""
+def _silent(views: Sequence[NodeView], refused: Mapping[str, str]) -> dict[str, str]:
+    """Why each node that did not answer did not: its port is tried once more. ``refused``: what is
+    wrong with the keys, of the endpoints where that is known."""
     silent = [view for view in views if view.status is None]
     if not silent:
         return {}
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
-        words = pool.map(lambda view: unreachable_words(view.endpoint, view.why, LOOK_S), silent)
+        words = pool.map(
+            lambda view: (
+                refused.get(view.endpoint) or unreachable_words(view.endpoint, view.why, LOOK_S)
+            ),
+            silent,
+        )
         return {
             view.name: each
             if view.endpoint in f"{view.name} {each}"

@@ -11,7 +11,8 @@ class Directory:
     """The data directory of the node. ``problem``: why this user cannot use it, "": it can, or the
     directory can be made. ``hidden``: it is there, and this user may not look into it. ``cluster``
     and ``node``: whose it is by its identity file; "": it was not used yet. ``damage``: what is
-    wrong with what it holds. ``mode``: its permission bits, UNKNOWN: it is not there.
+    wrong with what it holds. ``mode``: its permission bits, ``owner``: its user's number; UNKNOWN:
+    it is not there, or that is not known.
     ``locked_by``: the process that has it locked, 0: some process; None: nobody has.
     ``held_bytes``: the size of all that is in it; ``snapshot_bytes``: of its newest snapshot."""
 
@@ -22,6 +23,7 @@ class Directory:
     node: str = ""
     damage: str = ""
     mode: int = UNKNOWN
+    owner: int = UNKNOWN
     locked_by: int | None = None
     held_bytes: int = 0
     snapshot_bytes: int = 0
@@ -73,13 +75,23 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFiles:
+    """The files of keys that the node is to use. ``public_key``: its own by its key file, in Z85;
+    "": it has none, or that is not known. ``problems``: why they cannot be used; ``hidden``: those
+    that this user may not read."""
+
+    public_key: str = ""
+    problems: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """``syncs_us``: how long writes with fdatasync took in the data directory, in microseconds;
     empty, if none were made. ``clock_synced``: whether the kernel says that a time service keeps
     the clock; None: it does not say. ``available_bytes``: of memory, without swapping.
     ``log_free_bytes``: on the file system of the node's log file; UNKNOWN without one.
-    ``config_mode``: permission bits of the configuration file. ``key_problems``: why the files of
-    keys that the configuration names cannot be used."""
+    ``config_mode``: permission bits of the configuration file. ``keys``: its files of keys."""
 
     directory: Directory
     file_system: FileSystem = field(default_factory=FileSystem)
@@ -90,4 +102,4 @@ class Machine:
     available_bytes: int = UNKNOWN
     log_free_bytes: int = UNKNOWN
     config_mode: int = UNKNOWN
-    key_problems: tuple[str, ...] = ()
+    keys: KeyFiles = field(default_factory=KeyFiles)

@@ -42,6 +42,7 @@ def look_at(path: Path) -> Directory:
         node=node,
         damage=damage,
         mode=mode,
+        owner=found.st_uid,
         locked_by=_locked_by(path / "LOCK"),
         held_bytes=held_bytes,
         snapshot_bytes=snapshot_bytes,

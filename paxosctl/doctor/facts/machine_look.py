@@ -4,11 +4,17 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from paxosctl.doctor.facts import clock, directories, file_systems, ports, processes
+from paxosctl.doctor.facts import (
+    clock,
+    directories,
+    file_systems,
+    key_files,
+    ports,
+    processes,
+)
 from paxosctl.doctor.facts.sync_trial import sync_times_us
 from paxosctl.doctor.machine import UNKNOWN, Machine
 from paxosd.config.schema import Config
-from paxosd.net.key_files import KeyFileError, read_key_file, read_trust_file
 
 
 def look(config: Config, config_path: Path, stage: Callable[[str], object]) -> Machine:
@@ -35,24 +41,8 @@ def look(config: Config, config_path: Path, stage: Callable[[str], object]) -> M
         available_bytes=processes.available_bytes(),
         log_free_bytes=log_free,
         config_mode=_mode(config_path),
-        key_problems=_key_problems(config),
+        keys=key_files.look_at(config, directory.owner),
     )
-
-
-def _key_problems(config: Config) -> tuple[str, ...]:
-    """A file that others may read counts, too: the node refuses it."""
-    security, problems = config.security, []
-    reads: tuple[tuple[str, Callable[[Path], object]], ...] = (
-        (security.key_file, read_key_file),
-        (security.trust_file, read_trust_file),
-    )
-    for name, read in reads:
-        try:
-            if name:
-                read(Path(name))
-        except (KeyFileError, OSError) as error:
-            problems.append(str(error) if name in str(error) else f"{name}: {error}")
-    return tuple(problems)
 
 
 def _mode(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from paxosctl.doctor.machine import Port
+from paxosctl.doctor.machine import KeyFiles, Port
 from paxosctl.member.probe import Link
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.membership import Membership
@@ -15,6 +15,7 @@ from paxosd.core.status import (
     PortStatus,
     RecorderStatus,
     ScrubStatus,
+    SecurityStatus,
     SnapshotStatus,
     StateDifference,
 )
@@ -80,7 +81,9 @@ PLANTED = {
     "settings.even-voters": with_settings(SOUND, "cluster.members.n3.voter=false"),
     "settings.debug-log": with_settings(SOUND, "log.level=debug"),
     "settings.writable": with_machine(SOUND, config_mode=0o666),
-    "keys.unusable": with_machine(SOUND, key_problems=("n1.key: others may read it",)),
+    "keys.unusable": with_machine(SOUND, keys=KeyFiles(problems=("n1.key: others may read it",))),
+    "keys.unseen": replace(FRESH, keys_unseen="there is no unit paxosd@n1"),
+    "keys.different": with_status(SOUND, "n1", security=SecurityStatus(key="k", rollout="done")),
     "keys.open": with_settings(SOUND, "security.insecure=true"),
     "keys.rollout": with_settings(SOUND, "security.key_file=a", "security.trust_file=b",
                                   "security.rollout=listening"),

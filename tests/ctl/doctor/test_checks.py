@@ -9,8 +9,18 @@ from paxosctl.doctor.catalogue import CHECKS, FLAWS
 from paxosctl.doctor.evidence import Evidence
 from paxosctl.doctor.examination import examine
 from paxosctl.doctor.finding import Severity
+from paxosctl.doctor.machine import KeyFiles
+from paxosd.core.status import SecurityStatus
 from tests.ctl.doctor.planted import COMPANIONS, FRESH, PLANTED, SOUND
-from tests.ctl.doctor.sound import NAMES, silent, stopped, with_directory
+from tests.ctl.doctor.sound import (
+    NAMES,
+    silent,
+    stopped,
+    with_directory,
+    with_machine,
+    with_settings,
+    with_status,
+)
 from tests.doctor_page import PAGE, page
 from tests.test_docs import missing_commands
 
@@ -34,7 +44,7 @@ def test_nor_has_it_seen_from_elsewhere():
     found = examine(Evidence(views=SOUND.views, links=SOUND.links))
     assert found.findings == ()
     assert {name for name, _ in found.skipped} == {
-        "config", "settings", "keys", "ports", "directory", "file-system", "memory", "core-dumps",
+        "config", "settings", "ports", "directory", "file-system", "memory", "core-dumps",
     }  # fmt: skip
 
 
@@ -113,3 +123,34 @@ class TestWhoIsToBlame:
 
 def test_the_page_is_made_of_the_catalogue():
     assert PAGE.read_text(encoding="utf-8") == page(), "python -m tests.doctor_page"
+
+
+class TestKeys:
+    """What the running node says counts for how it runs, and the files for its next start."""
+
+    def test_a_node_with_a_key_that_cannot_be_seen_has_no_flaw(self):
+        status = SecurityStatus(key="k", rollout="done")
+        found = with_status(replace(SOUND, keys_unseen="no unit"), "n1", security=status)
+        assert flaws_of(found) == set()
+
+    @pytest.mark.parametrize(
+        ("running", "words"),
+        [
+            (SecurityStatus(key="k2", rollout="done"), "it runs with the key k2, and /a has k"),
+            (SecurityStatus(), "it runs with no key, and its configuration names /a"),
+            (SecurityStatus(key="k", rollout="listening"), "it runs with rollout listening, and"),
+        ],
+    )
+    def test_files_that_were_changed_since_the_start(self, running, words):
+        found = with_settings(SOUND, "security.key_file=/a", "security.trust_file=/b")
+        found = with_machine(found, keys=KeyFiles(public_key="k"))
+        found = with_status(found, "n1", security=running)
+        said = [each for each in examine(found).findings if each.flaw == "keys.different"]
+        assert words in said[0].words
+        assert "restart n1" in said[0].remedy
+
+    def test_of_other_nodes_their_status_tells(self):
+        found = with_status(SOUND, "n2", security=SecurityStatus(warning="it is open"))
+        assert [each[2:4] for each in examine(found).findings] == [("n2", "it is open")]
+        found = with_status(SOUND, "n3", security=SecurityStatus(key="k", rollout="ready"))
+        assert [each.flaw for each in examine(found).findings] == ["keys.rollout"]

@@ -3,14 +3,27 @@
 import fcntl
 import os
 import socket
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 
-from paxosctl.doctor.facts import clock, directories, file_systems, machine_look, ports, processes
+from paxosctl.doctor.facts import (
+    clock,
+    directories,
+    file_systems,
+    key_files,
+    machine_look,
+    ports,
+    processes,
+    service,
+)
 from paxosctl.doctor.facts.sync_trial import SYNCS_MAX, sync_times_us
 from paxosctl.doctor.gathering import read_configuration
 from paxosctl.doctor.machine import UNLIMITED
 from paxosd.config.sources import load
+from paxosd.daemon.keygen import keygen
 from paxosd.storage.datadir import DataDir
 from tests.processes.ports import free_ports
 
@@ -162,7 +175,7 @@ def test_files_of_keys_that_cannot_be_used(tmp_path):
     key.chmod(0o644)
     files = (f"security.key_file={key}", f"security.trust_file={trust}")
     config = configuration(tmp_path / "n1", free_ports(1)[0], "127.0.0.1", *files)
-    found = machine_look.look(config, tmp_path / "n1.toml", lambda _: None).key_problems
+    found = machine_look.look(config, tmp_path / "n1.toml", lambda _: None).keys.problems
     assert len(found) == 2
     assert str(key) in found[0]
     assert str(trust) in found[1]
@@ -192,3 +205,134 @@ def test_a_configuration_that_cannot_be_read(tmp_path, monkeypatch):
     assert "there is no such file" in given.problems[0]
     (tmp_path / "n1.toml").write_text("[wall]\n")
     assert any('did you mean "wal"' in each for each in read_configuration(tmp_path / "n1.toml")[2])
+
+
+class TestKeysThatTheServiceHandsOver:
+    """A shell does not have them, and the file does not name them."""
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        place = tmp_path / "n1.toml"
+        port = free_ports(1)[0]
+        place.write_text(
+            f'[cluster]\nid = "c"\n[cluster.members.n1]\npeer = "tcp://db1:{port}"\n'
+            f'client = "tcp://db1:{port + 1}"\nevents = "tcp://db1:{port + 2}"\n'
+            '[node]\nname = "n1"\ndata_dir = "n1"\nbind_host = "*"\n'
+        )
+        return place
+
+    @pytest.fixture
+    def handed(self, tmp_path):
+        """Credentials as systemd has them."""
+        place = tmp_path / "credentials"
+        place.mkdir()
+        keygen("n1", "peer", "c", place / "paxosd.key", place / "paxosd.trust", None)
+        return place
+
+    @pytest.fixture
+    def running(self, tmp_path, handed):
+        """A process that has the data directory, with the environment of a service."""
+        code = (
+            "import sys; from pathlib import Path; from paxosd.storage.datadir import DataDir\n"
+            "held = DataDir.open(Path(sys.argv[1]), 'c', 'n1'); print('held', flush=True)\n"
+            "sys.stdin.read()\n"
+        )
+        environ = {"CREDENTIALS_DIRECTORY": str(handed), "PAXOSD_LOG_LEVEL": "debug", "SECRET": "1"}
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "n1")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ,
+        ) as process:  # fmt: skip
+            assert process.stdout.readline() == b"held\n"
+            yield process
+            process.stdin.close()
+
+    @pytest.fixture
+    def fake_systemctl(self, tmp_path, monkeypatch):
+        def make(text, code=0):
+            tools = tmp_path / "tools"
+            tools.mkdir()
+            (tools / "systemctl").write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
+            (tools / "systemctl").chmod(0o755)
+            monkeypatch.setenv("PATH", str(tools), prepend=":")
+            monkeypatch.setattr(service, "_SYSTEMD", tmp_path)
+
+        return make
+
+    def test_of_a_node_that_runs_its_environment_counts(self, file, handed, running):
+        given = read_configuration(file, {})
+        assert given.problems == ()
+        assert given.config.security.key_file == str(handed / "paxosd.key")
+        assert given.config.log.level == "debug"
+        found = key_files.look_at(given.config, os.getuid())
+        assert (found.problems, found.hidden) == ((), ())
+        assert found.public_key
+        own = key_files.key_of_node(given.config)
+        assert list(own.servers) == ["n1"]
+
+    def test_what_the_shell_has_goes_before_it(self, file, running):
+        given = read_configuration(file, {"PAXOSD_LOG_LEVEL": "error"})
+        assert given.config.log.level == "error"
+
+    def test_an_environment_that_may_not_be_read_makes_no_flaw(self, file, running, monkeypatch):
+        monkeypatch.setattr(service, "_PROC", file.parent)
+        given = read_configuration(file, {})
+        assert given.problems == ()
+        assert given.config is not None
+        assert "may not read the environment of process" in given.keys_unseen
+        assert "is reached from other machines" in given.keys_unseen
+
+    def test_of_one_that_does_not_run_the_unit_says_it(self, file, handed, fake_systemctl):
+        fake_systemctl(
+            f"[Service]\nLoadCredential=paxosd.key:{handed}/paxosd.key\n"
+            f"LoadCredential=paxosd.trust:{handed}/paxosd.trust"
+        )
+        given = read_configuration(file, {})
+        assert given.problems == ()
+        assert given.config.security.key_file == str(handed / "paxosd.key")
+        (handed / "paxosd.key").chmod(0o644)
+        assert "others may read" in key_files.look_at(given.config, 12345).problems[0]
+
+    def test_a_unit_that_hands_over_nothing_leaves_the_flaw(self, file, fake_systemctl):
+        fake_systemctl("[Service]\nExecStart=/bin/true")
+        given = read_configuration(file, {})
+        assert given.config is None
+        assert "is reached from other machines" in given.problems[0]
+
+    def test_without_such_a_unit_nothing_is_known(self, file, fake_systemctl):
+        fake_systemctl("", code=1)
+        given = read_configuration(file, {})
+        assert given.config is not None
+        assert "there is no unit paxosd@n1" in given.keys_unseen
+
+    def test_without_systemd_nothing_is_handed_over(self, file, monkeypatch):
+        monkeypatch.setattr(service, "_SYSTEMD", file)
+        assert read_configuration(file, {}).config is None
+
+    def test_the_last_lines_of_a_unit_count(self):
+        text = (
+            "LoadCredential=paxosd.key:/old\nLoadCredential=other:/x\nLoadCredential=\n"
+            "LoadCredential=paxosd.key:/etc/paxosd/%i.key\n# LoadCredential=paxosd.trust:/no\n"
+        )
+        assert service.credentials_of(text, "paxosd@n1") == (
+            "security.key_file=/etc/paxosd/n1.key",
+        )
+
+
+def test_a_key_that_the_user_of_the_node_may_not_read(tmp_path):
+    key, trust = tmp_path / "n1.key", tmp_path / "n1.trust"
+    keygen("n1", "peer", "c", key, trust, None)
+    files = (f"security.key_file={key}", f"security.trust_file={trust}")
+    config = configuration(tmp_path / "n1", free_ports(1)[0], "127.0.0.1", *files)
+    config = replace(config, sources={"security.key_file": "n1.toml"})
+    assert key_files.look_at(config, os.getuid()).problems == ()
+    assert "alone, and the node is user 54321's" in key_files.look_at(config, 54321).problems[0]
+
+
+def test_a_key_of_another_node(tmp_path):
+    key, trust = tmp_path / "n2.key", tmp_path / "n1.trust"
+    keygen("n2", "peer", "c", key, trust, None)
+    files = (f"security.key_file={key}", f"security.trust_file={trust}")
+    config = configuration(tmp_path / "n1", free_ports(1)[0], "127.0.0.1", *files)
+    found = key_files.look_at(config, os.getuid())
+    assert "this is the key of n2" in found.problems[0]
+    assert key_files.key_of_node(config) is None

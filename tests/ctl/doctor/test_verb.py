@@ -94,3 +94,22 @@ def test_the_words_of_a_node_do_not_move_the_cursor(ctl):
     assert "reach.name" in out
     assert "\x1b" not in out
     assert "\r" not in out
+
+
+def test_a_configuration_that_cannot_be_used_does_not_lead_to_another_cluster(
+    capsysbinary, tmp_path, monkeypatch
+):
+    """The context in use, or paxosd dev, is not what was asked about."""
+    with FakeDaemon() as daemon:
+        contexts = tmp_path / "contexts.toml"
+        contexts.write_text(f'current = "x"\n[contexts.x]\nendpoints = ["{daemon.endpoint}"]\n')
+        monkeypatch.setenv("PAXOSCTL_CONFIG", str(contexts))
+        code = run(["-o", "json", "doctor"])
+        assert "quorum" in json.loads(capsysbinary.readouterr().out)["made"], "it is in use"
+        code = run(["-o", "json", "doctor", "--config", str(tmp_path / "none.toml")])
+        out, err = capsysbinary.readouterr()
+    assert code == 1
+    found = json.loads(out)
+    assert [each["flaw"] for each in found["findings"]] == ["config.invalid"]
+    assert {"check": "quorum", "message": "an answer of a node"} in found["skipped"]
+    assert b"no node was asked" in err
