@@ -9,15 +9,19 @@ From the strongest to the weakest:
 
 The first of them that says anything decides alone which endpoints. Where one of them says both, the
 endpoints are those, the key the context's. The key is that of --key-file; else that of the context,
-if a flag names it; else that of PAXOSCTL_KEY_FILE, else that of the context.
+if a flag names it; else that of PAXOSCTL_KEY_FILE, else that of the context. A service (systemd's
+LoadCredential=paxosctl.key:FILE) need not set PAXOSCTL_KEY_FILE: ``paxosctl.key`` among its
+credentials counts as if it did.
 """
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 DEFAULT_ENDPOINTS = "tcp://127.0.0.1:7410,tcp://127.0.0.1:7420,tcp://127.0.0.1:7430"
+CREDENTIAL = "paxosctl.key"
 FLAG, ENVIRONMENT, CONTEXT, DEFAULT = "flag", "environment", "context", "default"
 
 
@@ -36,7 +40,7 @@ class Target(NamedTuple):
     """``endpoints``: with commas between them. ``source``: FLAG, ENVIRONMENT, CONTEXT (the one in
     use) or DEFAULT. ``named``: whether the endpoints were named, and not those of the context.
     ``context``: "" where none has a part in it. ``key_named``: whether the key is not the
-    context's."""
+    context's. ``by_key``: whether the endpoints are those of the file of the key."""
 
     endpoints: str
     source: str
@@ -44,6 +48,7 @@ class Target(NamedTuple):
     key_file: Path | None = None
     named: bool = False
     key_named: bool = False
+    by_key: bool = False
 
     @property
     def origin(self) -> str:
@@ -56,6 +61,8 @@ class Target(NamedTuple):
         if self.context and not self.named:
             how = {ENVIRONMENT: ", by PAXOSCTL_CONTEXT", CONTEXT: ", the one in use"}
             return f"context {self.context}{how.get(self.source, '')}"
+        if self.by_key:
+            return f"{self.key_file}, the file of the key"
         words = {ENVIRONMENT: "PAXOSCTL_ENDPOINTS", DEFAULT: "paxosd dev: no others were given"}
         return words.get(self.source, "")
 
@@ -76,6 +83,7 @@ def target_of(flags: Asked, environment: Asked) -> Target:
     """The cluster to go to, and the key to show there. Raises UsageError for a context that does
     not exist, StreamError and PermissionError if the file of the contexts, or that of a key whose
     servers are wanted, cannot be used."""
+    environment = _with_credential(environment)
     target = _place_of(flags, environment)
     named = flags.key_file
     if named is None and not (target.source == FLAG and target.key_file):
@@ -85,6 +93,15 @@ def target_of(flags: Asked, environment: Asked) -> Target:
     return target._replace(key_file=Path(named).absolute(), key_named=True)
 
 
+def _with_credential(environment: Asked) -> Asked:
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if environment.key_file is None and directory:
+        key_file = Path(directory) / CREDENTIAL
+        if key_file.is_file():
+            return environment._replace(key_file=str(key_file))
+    return environment
+
+
 def _place_of(flags: Asked, environment: Asked) -> Target:
     for source, asked in ((FLAG, flags), (ENVIRONMENT, environment)):
         if asked.context is not None:
@@ -92,7 +109,7 @@ def _place_of(flags: Asked, environment: Asked) -> Target:
         if asked.endpoints is not None:
             return Target(asked.endpoints, source, named=True)
         if asked.key_file is not None:
-            return Target(_servers_of(Path(asked.key_file)), source, named=True)
+            return Target(_servers_of(Path(asked.key_file)), source, named=True, by_key=True)
     from paxosctl.cli.contexts import Contexts  # noqa: PLC0415 -- most clusters are named
 
     current = Contexts.load().current

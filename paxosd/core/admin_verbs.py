@@ -16,7 +16,7 @@ from paxosd.core.commands import CHECKSUM, CLUSTER, FENCE, MEMBERS, OPEN, RIGHTS
 
 class Permission(Enum):
     """What a request may do, and so who may ask for it once rights are required: the table is
-    ``replica/permissions.py``. The first four are of admin verbs, the others of commands."""
+    ``replica/permissions.py``. The first five are of admin verbs, the others of commands."""
 
     OBSERVE = "observe"
     """It changes nothing."""
@@ -25,6 +25,8 @@ class Permission(Enum):
     for what the asker may not reach."""
     FAULTS = "faults"
     """It makes the node fail on purpose: forbidden unless ``[faults] enabled`` is true there."""
+    SNAPSHOT = "snapshot"
+    """It has the node write a snapshot, for itself or for who takes backups."""
     DATA = "data"
     """It hands out what the store holds, whatever the key."""
     SESSION = "session"
@@ -77,7 +79,7 @@ _ROWS = (
     AdminVerb(
         "snapshot_take",
         _NO_ARGUMENTS,
-        Permission.OPERATE,
+        Permission.SNAPSHOT,
         True,
         "Takes a snapshot soon, and answers {applied, slot, running}.",
     ),

@@ -6,6 +6,7 @@
     class of a request      who may, once rights are required
     observe                 any principal
     operate                 operator, admin
+    snapshot                operator, admin, who may read every key
     faults                  operator, admin (and ``[faults] enabled`` on the node)
     data                    who may read every key
     session                 any principal but a peer; a fence: the key that opened the session
@@ -48,6 +49,10 @@ _MAY: Mapping[Permission, tuple[Callable[[Principal], bool], str]] = MappingProx
         Permission.OBSERVE: (lambda _: True, "anybody with a key"),
         Permission.OPERATE: (lambda who: who.is_operator, "an operator or an admin"),
         Permission.FAULTS: (lambda who: who.is_operator, "an operator or an admin"),
+        Permission.SNAPSHOT: (
+            lambda who: who.is_operator or who.reads_all,
+            "an operator, an admin, or who may read every key",
+        ),
         Permission.DATA: (lambda who: who.reads_all, "who may read every key"),
         Permission.SESSION: (lambda who: who.role != PEER, "anybody but a node"),
         Permission.MEMBERS: (lambda who: who.is_operator, "an operator or an admin"),

@@ -1,9 +1,9 @@
 """Hosts on one wire, each a set of Linux namespaces, for what a single machine cannot show.
 
     Wire     a network namespace with a bridge; nothing leaves it
-    Host     mounts, network, host name, processes, control groups: its own. /etc, /var, /opt and
-             /run are copies that it may write to (overlays in memory); the rest is this machine's,
-             not to be written to by accident: a host has no other protection.
+    Host     mounts, network, host name, processes, control groups: its own. /etc, /var, /opt, /run
+             and some more are copies that it may write to (overlays in memory); the rest is this
+             machine's, not to be written to by accident: a host has no other protection.
 
 A host ends with its first process, and that with the process that made it, however that ends: the
 kernel takes the namespaces, mounts, addresses and control groups back.
@@ -31,6 +31,7 @@ OVERLAID = (
     "/usr/lib/systemd",
     "/usr/lib/sysusers.d",
     "/usr/lib/tmpfiles.d",
+    "/usr/local/bin",
 )
 _BOOT = """
 set -e

@@ -19,6 +19,8 @@ _BLOCK = re.compile(r"(?:^<!-- (?P<how>(?:not )?run: [^\n]*?) -->\n)?^```sh\n(?P
 _HEADING = re.compile(r"^(#+) (.*)$", re.M)
 ENVIRONMENT = "/run/page-environment"
 """Where a host keeps what its blocks have exported."""
+HOME = "/run/home"
+"""Of a host's own; the others are this machine's."""
 
 
 class PageError(Exception):
@@ -78,6 +80,7 @@ def run_block(block, host, timeout_s=120.0):
     """What it wrote. Raises PageError if it does not end as the page says."""
     script = f"""
         set -e
+        export HOME={HOME}; mkdir -p $HOME
         test ! -e {ENVIRONMENT} || . {ENVIRONMENT}
         trap 'code=$?; export -p > {ENVIRONMENT}; exit $code' EXIT
         cd {ROOT}

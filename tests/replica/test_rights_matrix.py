@@ -76,6 +76,7 @@ OPERATORS = {"admin", "operator", "trusted"}
 MAY = {
     Permission.OBSERVE: {"peer", "admin", "operator", "client", "trusted"},
     Permission.OPERATE: OPERATORS,
+    Permission.SNAPSHOT: OPERATORS,
     Permission.FAULTS: OPERATORS,
     Permission.DATA: {"admin", "trusted"},
     Permission.MEMBERS: OPERATORS,

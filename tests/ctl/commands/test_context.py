@@ -12,6 +12,7 @@ from paxosctl.cli.contexts import Context, Contexts, changing, contexts_path
 from paxosctl.cli.main import run
 from paxosctl.cli.target import CONTEXT, DEFAULT, ENVIRONMENT, FLAG, Asked, target_of
 from paxosctl.client.errors import OutcomeUnknownError
+from paxosd.net.key_files import ServerKey, key_file_text, make_key, write_secret
 from tests.ctl.fake_daemon import closed_port
 
 A, B = "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"
@@ -204,6 +205,21 @@ class TestPrecedence:
         with changing() as contexts:
             contexts.current = ""
         assert target_of(Asked(), Asked()).source == DEFAULT
+
+    def test_a_service_has_its_key_among_its_credentials(self, tmp_path, monkeypatch):
+        """And the key says where the nodes are, and in errors that they are from there."""
+        key = make_key("backup", "client", "c", {"n1": ServerKey(B, bytes(32))})
+        named = tmp_path / "paxosctl.key"
+        write_secret(named, key_file_text(key))
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        found = target_of(Asked(), Asked())
+        assert (found.endpoints, found.source, found.key_file) == (B, ENVIRONMENT, named)
+        assert found.words == f"{named}, the file of the key"
+        assert target_of(Asked(), Asked(endpoints=A)).key_file == named
+        assert target_of(Asked(), Asked(key_file="other", endpoints=A)).key_file == path_of("other")
+        assert target_of(Asked(context="used"), Asked()).key_file == path_of("a")
+        named.unlink()
+        assert target_of(Asked(), Asked()).source == CONTEXT
 
     def test_show_says_which_and_why(self, do, monkeypatch):
         assert "endpoints from context used, the one in use" in do("show")[1]
