@@ -7,6 +7,7 @@ from typing import Any
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError, beside
 from paxosd.core.client.calls import Call
+from paxosd.core.client.endpoints import HANDSHAKE_REFUSED
 from paxosd.core.status import NodeStatus, Reached
 from paxosd.core.types import NULL_BALLOT
 from paxosd.wire.status import decode_status
@@ -33,6 +34,11 @@ class NodeView:
         if self.error is None:
             return ""
         return beside(self.endpoint, str(self.error)).removeprefix(f"{self.name} ")
+
+    @property
+    def refused_a_key(self) -> bool:
+        """Whether it was reached, and node and client do not take each other's keys."""
+        return self.error is not None and self.error.code in HANDSHAKE_REFUSED
 
 
 class Answer:

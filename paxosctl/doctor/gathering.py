@@ -17,7 +17,7 @@ from typing import NamedTuple
 from paxosctl.cli.diagnose import unreachable_words
 from paxosctl.cli.survey import NodeView, survey
 from paxosctl.client.client import Client
-from paxosctl.client.errors import ClientError
+from paxosctl.client.errors import ClientError, HandshakeError, UnreachableError
 from paxosctl.doctor.evidence import Evidence
 from paxosctl.doctor.facts import machine_look, service
 from paxosctl.faultrun.nodes import ask
@@ -26,7 +26,7 @@ from paxosctl.member.probe import Link, probe_all
 from paxosd.config.schema import Config
 from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load
-from paxosd.core.client.endpoints import HANDSHAKE_REFUSED
+from paxosd.core.client.endpoints import HANDSHAKE_REFUSED, UNREACHABLE, Trouble
 from paxosd.core.membership import Member
 
 KINDS = ("peer", "events", "client")
@@ -100,12 +100,7 @@ def gather(
     with make_client() as client:
         stage("the nodes")
         views = _named(_views(client), evidence.config)
-        refused = {
-            each.endpoint: each.message.removeprefix(f"{each.endpoint} ")
-            for each in client.troubles()
-            if each.code in HANDSHAKE_REFUSED
-        }
-        evidence = replace(evidence, views=tuple(views), silent=_silent(views, refused))
+        evidence = replace(evidence, views=tuple(views), silent=_silent(views))
         stage("which nodes reach each other")
         links = tuple(_links(client, evidence))
         stage("their fault rules")
@@ -116,7 +111,18 @@ def _views(client: Client) -> list[NodeView]:
     try:
         return survey(client)
     except ClientError as error:
-        return [NodeView(each, each, None, error) for each in client.endpoints]
+        own = {each.endpoint: each for each in client.troubles()}
+        return [NodeView(each, each, None, _own_error(own.get(each), error))
+                for each in client.endpoints]  # fmt: skip
+
+
+def _own_error(trouble: Trouble | None, error: ClientError) -> ClientError:
+    """What is wrong with one endpoint, where ``error`` names the gravest thing of all."""
+    if trouble is not None and trouble.code in HANDSHAKE_REFUSED:
+        return HandshakeError(trouble.code, trouble.message)
+    if trouble is not None and isinstance(error, HandshakeError):
+        return UnreachableError(UNREACHABLE, trouble.message)
+    return error
 
 
 def _named(views: Sequence[NodeView], config: Config | None) -> list[NodeView]:
@@ -131,25 +137,26 @@ def _named(views: Sequence[NodeView], config: Config | None) -> list[NodeView]:
     return list(found.values())
 
 
-def _silent(views: Sequence[NodeView], refused: Mapping[str, str]) -> dict[str, str]:
-    """Why each node that did not answer did not: its port is tried once more. ``refused``: what is
-    wrong with the keys, of the endpoints where that is known."""
+def _silent(views: Sequence[NodeView]) -> dict[str, str]:
+    """Why each node that did not answer did not: its port is tried once more, unless keys were the
+    reason."""
     silent = [view for view in views if view.status is None]
     if not silent:
         return {}
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
-        words = pool.map(
-            lambda view: (
-                refused.get(view.endpoint) or unreachable_words(view.endpoint, view.why, LOOK_S)
-            ),
-            silent,
-        )
+        words = pool.map(_why, silent)
         return {
             view.name: each
             if view.endpoint in f"{view.name} {each}"
             else f"{each} ({view.endpoint})"
             for view, each in zip(silent, words, strict=True)
         }
+
+
+def _why(view: NodeView) -> str:
+    if view.refused_a_key:
+        return view.why  # it is there, and said what is wrong
+    return unreachable_words(view.endpoint, view.why, LOOK_S)
 
 
 def _links(client: Client, evidence: Evidence) -> Iterator[Link]:

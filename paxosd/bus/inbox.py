@@ -189,7 +189,11 @@ class Inbox:
         if message.version == 1:
             if header.speaks_old:
                 return True
-            refusal = Refusal(message, OLD_VERSION, "a frame of wire version 1: upgrade its sender")
+            words = (
+                "a frame of wire version 1: its sender began with an empty directory and has yet "
+                "to learn of this cluster's founding, or is of a version to upgrade"
+            )
+            refusal = Refusal(message, OLD_VERSION, words)
         elif message.genesis and header.genesis:
             self._note_stranger(message)
             refusal = Refusal(

@@ -11,6 +11,13 @@ SILENT = Flaw(
     "A node does not answer; the words say whether its machine, its port or its process does not.",
     "start NODE, or reconnect it; on its machine: paxosctl doctor --config FILE",
 )
+KEYS = Flaw(
+    "answers.key",
+    Severity.ERROR,
+    "A node is reached, and it and this client do not take each other's keys.",
+    "ask with a key that the cluster knows (--key-file), and compare what the words name with "
+    "paxosctl auth list and the nodes' trust files: docs/SECURITY.md",
+)
 STOPPED = Flaw(
     "answers.stopped",
     Severity.ERROR,
@@ -26,10 +33,12 @@ def _look(evidence: Evidence) -> Iterator[Finding]:
         yield STOPPED.at(own, f"{own} does not run", file=file)
     if evidence.is_new and not evidence.statuses:
         return  # before the first start of the cluster: nobody is there yet
+    refusing = {view.name for view in evidence.views if view.refused_a_key}
     for name, why in evidence.silent.items():
         if name == own and (stopped or evidence.is_new):
             continue
-        yield SILENT.at(name, f"{name} does not answer: {why}")
+        flaw = KEYS if name in refusing else SILENT
+        yield flaw.at(name, f"{name} does not answer: {why}")
 
 
 CHECK = Check(
@@ -37,6 +46,6 @@ CHECK = Check(
     "Every member of the membership, of the configuration, and every endpoint that was given. "
     "Before the first start, when no node answers, that is no finding.",
     Needs.NOTHING,
-    (SILENT, STOPPED),
+    (SILENT, KEYS, STOPPED),
     _look,
 )

@@ -20,6 +20,14 @@ DEAF = Flaw(
     "look at fault rules (paxosctl fault list), at bus.refused in the log of NODE, and at the "
     "network between the two",
 )
+REFUSED = Flaw(
+    "reach.refused",
+    Severity.ERROR,
+    "A node has no connection to another one: they do not take each other's keys, or another "
+    "program listens there.",
+    "compare the keys of the two with paxosctl auth list and [peers] of their trust files: "
+    "docs/SECURITY.md",
+)
 UNRESOLVED = Flaw(
     "reach.name",
     Severity.WARNING,
@@ -39,7 +47,13 @@ def _look(evidence: Evidence) -> Iterator[Finding]:
                             f"{link.endpoint} of {link.target}: {link.error}")  # fmt: skip
     for status in evidence.statuses:
         for name, peer in sorted(status.peers.items()):
-            if name in up and not peer.reachable and (status.node, name) not in closed:
+            if peer.link_problem:
+                yield REFUSED.at(status.node, f"{status.node} has no connection to a peer: "
+                                 f"{peer.link_problem}")  # fmt: skip
+            elif not peer.hears and name not in up:
+                yield DEAF.at(name, f"{status.node} hears from {name} again and again that {name} "
+                              f"does not hear {status.node}")  # fmt: skip
+            elif name in up and not peer.reachable and (status.node, name) not in closed:
                 ago_ms = peer.heard_ms_ago
                 since = (
                     "has never heard it" if ago_ms < 0 else f"last did {ago_ms / 1000:.1f} s ago"
@@ -57,6 +71,6 @@ CHECK = Check(
     "Every node that answers tries to connect to the three endpoints of every other member; whom "
     "each has heard of late; the names that each looks up.",
     Needs.ANSWER,
-    (CLOSED, DEAF, UNRESOLVED),
+    (CLOSED, DEAF, REFUSED, UNRESOLVED),
     _look,
 )

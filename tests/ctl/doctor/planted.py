@@ -33,6 +33,7 @@ from tests.ctl.doctor.sound import (
     with_files,
     with_machine,
     with_process,
+    with_refused_key,
     with_settings,
     with_status,
 )
@@ -120,6 +121,7 @@ PLANTED = {
     "memory.swapped": with_process(SOUND, swapped_bytes=1 << 20),
     "core-dumps.on": with_process(SOUND, core_bytes=-1, core_pattern="core"),
     "answers.silent": silent(SOUND, "n3"),
+    "answers.key": with_refused_key(SOUND, "n3"),
     "answers.stopped": stopped(SOUND),
     "quorum.none": silent(SOUND, "n2", "n3"),
     "quorum.lost": _memory(SOUND, "n2", "n3"),
@@ -139,6 +141,7 @@ PLANTED = {
         Link("n1", "n3", "peer", place("n3", "peer"), "no answer from the host"),
     )),
     "reach.deaf": _peer(SOUND, "n1", "n3", reachable=False),
+    "reach.refused": _peer(SOUND, "n1", "n3", link_problem="n3 at tcp://n3:1 wants a key"),
     "reach.name": with_status(SOUND, "n2", names={"n3": NameStatus(error="no such host")}),
     "versions.mixed": with_status(SOUND, "n2", version="0.0.9"),
     "versions.level": with_status(SOUND, "n1", feature_level_lagging=("n2",)),
@@ -173,6 +176,7 @@ PLANTED = {
 """Flaw → the evidence."""
 COMPANIONS = {
     "answers.silent": {"quorum.last"},
+    "answers.key": {"quorum.last"},
     "answers.stopped": {"answers.stopped", "quorum.last"},
     "quorum.last": {"answers.silent"},
     "quorum.none": {"answers.silent"},

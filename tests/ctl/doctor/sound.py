@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from paxosctl.cli.survey import NodeView
+from paxosctl.client.errors import HandshakeError
 from paxosctl.doctor.evidence import Evidence
 from paxosctl.doctor.machine import Directory, FileSystem, Machine, Process
 from paxosctl.member.probe import Link
@@ -162,6 +163,14 @@ def silent(found, *names, why="connection refused"):
         replace(each, status=None) if each.name in names else each for each in found.views
     )
     return replace(found, views=views, silent=dict.fromkeys(names, why))
+
+
+def with_refused_key(found, name):
+    """This node is there, and takes another key."""
+    error = HandshakeError("key_unknown", f"{name} at {place(name, 'client')} does not know it")
+    found = silent(found, name, why="does not know it")
+    views = [replace(v, error=error) if v.name == name else v for v in found.views]
+    return replace(found, views=tuple(views))
 
 
 def stopped(found):

@@ -111,6 +111,13 @@ class TestWhoIsToBlame:
         wrong = PLANTED["clock.off"]
         assert [each.node for each in examine(wrong).findings] == ["n3"]
 
+    def test_a_deaf_node_that_cannot_be_asked_is_known_by_its_peers_word(self):
+        found = silent(SOUND, "n3")
+        heard = replace(found.status("n1").peers["n3"], reachable=True, hears=False)
+        found = with_status(found, "n1", peers={**found.status("n1").peers, "n3": heard})
+        words = [each.words for each in examine(found).findings if each.flaw == "reach.deaf"]
+        assert words == ["n1 hears from n3 again and again that n3 does not hear n1"]
+
     def test_what_the_probe_cannot_reach_is_not_called_deaf_as_well(self):
         one = PLANTED["reach.closed"]
         both = replace(PLANTED["reach.deaf"], links=one.links)
