@@ -37,6 +37,10 @@ for its key, its value and 256 bytes of work: so some 4,000 small ones, which ta
 _CHANGE_OVERHEAD_BYTES = 32
 _SCAN_OVERHEAD_BYTES = 256
 _VALUE_OVERHEAD_BYTES = 96
+NO_PREVIOUS = (
+    "the previous values of revision {} are not kept, but from revision {} on: there are those of "
+    "the newest revisions (history_revisions in `paxosctl cluster show`), from feature level 4 on"
+)
 
 
 class HistorySource(Protocol):
@@ -110,9 +114,10 @@ def serve_history(
     kept_from = machine.kept_from_revision + 1
     if at >= kept_from:
         return _serve_kept(request, machine, page, at)
-    if wants_previous or at < machine.history_floor_revision:
-        floor = machine.history_floor_revision
-        return _compacted(request, at, kept_from if wants_previous else min(floor, kept_from))
+    if wants_previous:
+        return _refuse(request, COMPACTED, NO_PREVIOUS.format(at, kept_from), kept_from)
+    if at < machine.history_floor_revision:
+        return _compacted(request, at, min(machine.history_floor_revision, kept_from))
     first = machine.slot_of_revision(at)
     last = min(machine.applied, first + PAGE_SLOTS_MAX - 1)
     for slot in range(first, last + 1):

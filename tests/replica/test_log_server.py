@@ -7,7 +7,13 @@ import pytest
 from paxosd.core.commands import DELETE, DELETE_RANGE, OPEN, PUT, Batch, Entry, each_change
 from paxosd.core.effects import COMPACTED, INVALID
 from paxosd.core.messages import Decisions
-from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.requests import (
+    PREVIOUS,
+    SPLIT,
+    HistoryAnswer,
+    HistoryRequest,
+    RefusalAnswer,
+)
 from paxosd.core.state.history import History
 from paxosd.core.state.machine import Machine, MachineLimits
 from paxosd.core.types import Ballot
@@ -192,6 +198,13 @@ class TestCompacted:
         assert (refusal.code, refusal.detail) == (COMPACTED, floor)
         assert f"revision {floor}" in refusal.message
         assert log.ask(floor).changes[0].revision == floor
+
+    def test_without_kept_history_it_says_since_when_there_are_previous_values(self):
+        log = Log()
+        log.do([PUT, b"a", b"1"], [PUT, b"a", b"2"])
+        answer = log.ask(1, limit_bytes=SPLIT | PREVIOUS)
+        assert (answer.code, answer.detail) == (COMPACTED, 3)
+        assert "from feature level 4 on" in answer.message
 
     def test_a_slot_that_the_log_has_lost_is_refused_naming_the_revision_after_it(self):
         log = Log()

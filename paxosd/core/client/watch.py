@@ -76,7 +76,6 @@ from paxosd.core.requests import (
 )
 
 _ANEW = "it was restored from an earlier snapshot, or founded anew"
-
 _FATAL = frozenset({INVALID, FORBIDDEN})
 
 
@@ -133,8 +132,8 @@ class WatchState:
         self._age_due_ms: int | None = None
         self._age_id = 0  # of the last question how old its state is
         self._age_asked_ms: int | None = None  # when that was asked; None: it is answered
-        self._compacted: list[RefusalAnswer] = []
-        """The refusals of nodes that keep too little, since missed changes were given last."""
+        self._misses: list[RefusalAnswer] = []
+        """The refusals of nodes that keep or give too little, since missed changes were given."""
 
     # -- what the shell asks ------------------------------------------------------------------
 
@@ -313,8 +312,7 @@ class WatchState:
             return []
         if answer.request_id != request.request_id:
             return []
-        self._request = None
-        self._pull_due_ms = None
+        self._request, self._pull_due_ms = None, None
         if isinstance(answer, RefusalAnswer):
             if answer.code == COMPACTED:
                 return self._miss(answer, now_ms, nodes)
@@ -322,10 +320,12 @@ class WatchState:
                 return self._fail(answer.code, answer.message, answer.detail)
             return self._leave(now_ms, f"missed changes were refused: {answer.message}")
         if self.prev and any(type(change) is not ChangeOf for change in answer.changes):
-            return self._leave(now_ms, "the node is of a version that gives no previous values")
+            words = "the node gives no previous values, which are there from feature level 4 on"
+            answer = RefusalAnswer(request.request_id, INVALID, words, "", "", 0)
+            return self._miss(answer, now_ms, nodes)
         if not self._order.is_sound(request, answer):
             return self._leave(now_ms, "a history answer that breaks the protocol")
-        self._compacted.clear()
+        self._misses.clear()
         effects: list[Effect] = []
         deliver(effects, self._order.take_page(request, answer))
         if self.polls:
@@ -392,12 +392,12 @@ class WatchState:
         self._pull_due_ms = now_ms + self._poll_pause_ms
 
     def _miss(self, answer: RefusalAnswer, now_ms: int, nodes: int) -> list[Effect]:
-        """This node does not have the missed changes any more. As many refusals as there are nodes
-        end the watch, with the one that has the most."""
-        self._compacted.append(answer)
-        if len(self._compacted) < nodes:
+        """This node does not have the missed changes any more, or does not give what is wanted of
+        them. As many refusals as there are nodes end the watch, with the one that has the most."""
+        self._misses.append(answer)
+        if len(self._misses) < nodes:
             return self._leave(now_ms, answer.message)
-        best = min(self._compacted, key=lambda each: each.detail)
+        best = min(self._misses, key=lambda each: each.detail)
         return self._fail(best.code, best.message, best.detail)
 
     # -- live messages in order ---------------------------------------------------------------

@@ -4,13 +4,13 @@ import pytest
 
 from paxosd.core.client.watch import WatchState
 from paxosd.core.client.watch_effects import Connect, Deliver, Fail, Pull, WatchOptions
-from paxosd.core.commands import (
-    Change,
-)
-from paxosd.core.effects import BUSY, COMPACTED
+from paxosd.core.commands import Change, ChangeOf
+from paxosd.core.effects import BUSY, COMPACTED, INVALID
 from paxosd.core.events import ChangeEvent, NumberedChangeEvent, Place, ProgressEvent
 from paxosd.core.requests import SPLIT, HistoryAnswer, RefusalAnswer
 from tests.core.client.watch_world import CLUSTER
+
+OF_BEFORE = Change(12, 1, b"a", b"")
 
 
 def change(previous, revision, key=b"a", ordinal=0, total=1, boot_count=1, node="n1", length=1):
@@ -31,9 +31,9 @@ def progress(seq, revision, last_revision=None, boot_count=1, prefix=b"a", age_m
 class Driver:
     """A watch of prefix a from revision 11 on, connected and fed by hand."""
 
-    def __init__(self, **options):
+    def __init__(self, prev=False, **options):
         self.watch = WatchState(
-            b"a", prefix=True, from_revision=11, options=WatchOptions(**options)
+            b"a", prefix=True, from_revision=11, prev=prev, options=WatchOptions(**options)
         )
         self.now_ms = 0
         assert self.watch.start(0) == [Connect(1, "")]
@@ -373,6 +373,25 @@ class TestPulls:
         d.answer(HistoryAnswer(request.request_id, [Change(12, 1, b"a", b"")], 21, 20))
         request = d.event(progress(5, 30))[-1].request
         assert d.answer(self.compacted(d, request, 27), nodes=2) == []
+
+    def test_nodes_that_give_no_previous_values_end_the_watch_once_all_have_shown_it(self):
+        d, request = self.pulling(prev=True)
+        assert d.answer(HistoryAnswer(request.request_id, [OF_BEFORE], 21, 20), nodes=2) == []
+        (connect,) = d.tick(3000)
+        assert "gives no previous values" in connect.reason
+        request = d.event(progress(4, 20))[-1].request
+        (fail,) = d.answer(HistoryAnswer(request.request_id, [OF_BEFORE], 21, 20), nodes=2)
+        assert fail.code == INVALID
+        assert "from feature level 4 on" in fail.message
+
+    def test_one_node_that_gives_previous_values_is_enough(self):
+        d, request = self.pulling(prev=True)
+        assert d.answer(HistoryAnswer(request.request_id, [OF_BEFORE], 21, 20), nodes=2) == []
+        request = self.pulling_again(d)
+        whole = ChangeOf(*OF_BEFORE, None)
+        assert revisions(d.answer(HistoryAnswer(request.request_id, [whole], 21, 20))) == [12]
+        request = d.event(progress(5, 30))[-1].request
+        assert d.answer(HistoryAnswer(request.request_id, [OF_BEFORE], 31, 30), nodes=2) == []
 
     def test_a_busy_node_is_left_for_the_next_after_a_pause(self):
         d, request = self.pulling()
