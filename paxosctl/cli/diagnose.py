@@ -28,7 +28,8 @@ from paxosctl.client.errors import (
 )
 from paxosctl.client.reach import open_tcp
 from paxosd.core.client.endpoints import HANDSHAKE_REFUSED, EndpointState
-from paxosd.core.effects import BUSY
+from paxosd.core.cluster_settings import LEVEL_LATEST
+from paxosd.core.effects import BUSY, INVALID
 from paxosd.core.status import NodeStatus
 from paxosd.host.wording import lasted, listed
 from paxosd.net.resolver import NO_HOST, UNRESOLVED, ResolveError
@@ -46,7 +47,10 @@ GREETING_S = 0.1
 
 def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
     """``(endpoint, what is wrong and what to do)`` for each endpoint of interest; takes up to
-    about half a second. Nothing for a refusal: that says all itself."""
+    about half a second. Nothing for a refusal, which says all itself: but that of a request which a
+    node may not know, being older than this program."""
+    if error.code == INVALID:
+        return _older_nodes(client)
     if isinstance(error, RefusedError) or error.code in {"fenced", "sessions_full"}:
         return []
     if isinstance(error, OutcomeUnknownError) and not error.troubles:
@@ -79,6 +83,33 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         else:
             lines.append((name, _reachable(answer, name in busy, final)))
     return lines
+
+
+def _older_nodes(client: Client) -> list[tuple[str, str]]:
+    """The nodes of versions that know a lower feature level than this program, in one line: what
+    came with a later level they refuse in words of the protocol, for they have no others."""
+    timeout_s = client.timeout_s
+    client.timeout_s = STATUS_S
+    try:
+        up = [each.endpoint for each in client.troubles() if each.state is not EndpointState.DOWN]
+        answers = ask_all(client, up, "status")
+    finally:
+        client.timeout_s = timeout_s
+    older = {
+        name: each.status
+        for name, each in answers.items()
+        if each.status is not None and each.status.feature_level_known < LEVEL_LATEST
+    }
+    if not older:
+        return []
+    first, *_ = older
+    names = listed([status.node for status in older.values()])
+    words = (
+        f"{names} {'is' if len(older) == 1 else 'are'} of an earlier version, and this paxosctl "
+        f"knows feature level {LEVEL_LATEST}: a node refuses what it does not know; the cluster is "
+        f"at feature level {older[first].feature_level} (paxosctl cluster show)"
+    )
+    return [(first, words)]
 
 
 def unreachable_words(endpoint: str, seen: str, left_s: float) -> str:

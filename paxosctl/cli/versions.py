@@ -97,7 +97,12 @@ def _own_reason(status: NodeStatus, name: str) -> str:
 
 
 def _heard(views: Sequence[NodeView]) -> Mapping[str, PeerStatus]:
-    """The other nodes as the leader sees them; or, without one, as another node does."""
+    """The other nodes as the leader sees them, and the leader as another node does; or, without a
+    leader, all as one node does."""
     leader, _ = leader_of(views)
     known = sorted(statuses_of(views), key=lambda status: status.node != leader)
-    return known[0].peers if known else {}
+    if not known:
+        return {}
+    by_others = (status.peers[leader] for status in known[1:] if leader in status.peers)
+    own = next(by_others, None)
+    return known[0].peers if own is None else {leader: own, **known[0].peers}

@@ -122,6 +122,21 @@ class TestVersions:
         assert "n3 (does not answer; it last took level 2)" in " ".join(out.split())
         assert "n3: version not known, up to feature level 2" in out
 
+    def test_a_member_that_the_leader_has_never_heard(self, ctl, trio):
+        self.skew(trio)
+        trio[2].silent = True
+        trio[0].status["peers"] = {"n2": {"level": 1, "version": ""}}
+        words = " ".join(ctl("show")[1].split())
+        assert "n3 (does not answer; nobody has heard it yet)" in words
+
+    def test_a_leader_of_a_version_before_is_as_the_others_have_heard_it(self, ctl, trio):
+        self.skew(trio)
+        trio[0].without |= {"feature_level_known", "feature_level_max"}
+        trio[1].status["peers"] = {"n1": {"level": 2, "version": "1.9"}, "n3": {"level": 1}}
+        _, out, _ = ctl("show")
+        assert "n1: version 2.0, up to feature level 2\n" in out
+        assert "n3 (version 2.0, up to level 2)" not in out  # that is the leader's to say
+
     def test_a_program_between(self, ctl, trio):
         self.skew(trio, version="1.95", feature_level_known=2)
         assert "n3 (version 1.95, up to level 2)" in " ".join(ctl("show")[1].split())

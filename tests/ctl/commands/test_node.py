@@ -7,6 +7,7 @@ import pytest
 from paxosctl.cli.render import as_cell, as_json
 from paxosctl.commands.node import log_words
 from paxosd.core.admin_verbs import ADMIN_VERBS
+from paxosd.core.cluster_settings import LEVEL_LATEST
 
 
 class TestLogLevel:
@@ -31,13 +32,27 @@ class TestLogLevel:
         assert code == 69
         assert nowhere in err
 
-    @pytest.mark.usefixtures("daemon")
-    def test_a_node_of_a_version_before_refuses_in_words(self, ctl, monkeypatch):
+    def test_a_node_of_a_version_before_refuses_in_words(self, ctl, daemon, monkeypatch):
+        daemon.status |= {"feature_level_known": LEVEL_LATEST}
         known = {name: verb for name, verb in ADMIN_VERBS.items() if name != "log_level"}
         monkeypatch.setattr("paxosd.replica.admin.ADMIN_VERBS", known)
         code, _, err = ctl("node", "log-level", "debug")
         assert code == 77
         assert "log_level" in err
+        assert "earlier version" not in err
+
+    def test_a_node_that_knows_a_lower_feature_level_is_named(self, ctl, daemon, monkeypatch):
+        """A version that has never heard of a verb says nothing of versions."""
+        known = {name: verb for name, verb in ADMIN_VERBS.items() if name != "log_level"}
+        monkeypatch.setattr("paxosd.replica.admin.ADMIN_VERBS", known)
+        daemon.status |= {"level": 3}
+        daemon.without |= {"feature_level_known", "feature_level_max"}
+        code, _, err = ctl("node", "log-level", "debug")
+        assert code == 77
+        assert "n1 is of an earlier version" in err
+        assert "the cluster is at feature level 3 (paxosctl cluster show)" in err
+        code, _, err = ctl("node", "log-level", "debug", "-o", "json")
+        assert "earlier version" in json.loads(err)["endpoints"][daemon.endpoint]
 
 
 @pytest.mark.parametrize(
