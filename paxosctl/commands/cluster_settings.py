@@ -16,6 +16,7 @@ from paxosctl.client.errors import OutcomeUnknownError, RefusedError
 from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import (
     BOUNDS,
+    LEVEL_LATEST,
     SINCE_LEVEL,
     ClusterSettings,
     SettingsError,
@@ -188,8 +189,14 @@ def _notes(present: ClusterSettings, views: Sequence[NodeView]) -> list[str]:
 def _follow(before: ClusterSettings, changes: dict[str, int]) -> ClusterSettings:
     try:
         return before.follow(before._replace(**changes).to_command())  # type: ignore[arg-type]  # numbers all
-    except (SettingsError, UnknownLevelError) as error:
+    except SettingsError as error:
         raise click.UsageError(str(error)) from None
+    except UnknownLevelError as error:
+        words = (
+            f"the cluster is at feature level {error.level}, and this paxosctl knows "
+            f"{LEVEL_LATEST}: change its settings with a newer paxosctl"
+        )
+        raise RefusedError("level", words) from None
 
 
 def _check_room(after: ClusterSettings, views: Sequence[NodeView]) -> None:

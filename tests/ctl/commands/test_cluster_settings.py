@@ -210,6 +210,14 @@ class TestSet:
         assert "feature level 0" in err
         assert changes(trio[0]) == 0
 
+    def test_above_the_level_that_is_known_here_it_is_refused(self, ctl, trio, monkeypatch):
+        for module in ("paxosd.core.cluster_settings", "paxosctl.commands.cluster_settings"):
+            monkeypatch.setattr(f"{module}.LEVEL_LATEST", 0)
+        code, out, err = ctl("set", "sessions_max=5")
+        assert (code, out) == (77, "")
+        assert "the cluster is at feature level 1, and this paxosctl knows 0: change its" in err
+        assert changes(trio[0]) == 0
+
     def test_what_one_node_cannot_take_is_not_done(self, ctl, trio):
         trio[2].status["message_room"] = {"message_bytes_max": 1 << 20, "part_bytes_max": 0}
         code, _, err = ctl("set", "value_bytes_max=600000")
