@@ -35,9 +35,10 @@ class Audit:
         yield f"state of all nodes: {self.state or 'NOT EQUAL'}"
 
 
-def audit(daemons, workers, *nodes, history=None):
+def audit(daemons, workers, *nodes, history=None, alone=True):
     """Audit a campaign whose clients have ended and whose nodes run. ``nodes``: those to ask; none:
-    all. ``history``: where the history is kept, as JSON lines."""
+    all. ``history``: where the history is kept, as JSON lines. ``alone``: nobody else wrote, so
+    that each revision is of an operation."""
     with daemons.client(*nodes, timeout_s=END_LIMIT_S) as client:
         workers.settle(client)
         final = workers.final(client)
@@ -49,5 +50,5 @@ def audit(daemons, workers, *nodes, history=None):
         counts=workers.history.counts(),
         settled=workers.settled,
         state=states.pop() if len(states) == 1 else "",
-        judgement=judge(workers.history, final, alone=True),
+        judgement=judge(workers.history, final, alone=alone),
     )

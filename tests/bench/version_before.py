@@ -1,9 +1,9 @@
-"""The version before: a commit of this repository, built beside it, and programs that run from it.
+"""The versions before: commits of this repository, built beside it; their programs run from there.
 
-    build()  →  Build(path, level): `git archive COMMIT`, unpacked once into a cache directory
+    build(4)  →  Build(path, level): `git archive` of its commit, unpacked once into a cache
 
-It runs with the packages of the present environment, from ``PYTHONPATH``. After a release, COMMIT
-becomes that of the release: one line, here.
+It runs with the packages of the present environment, from ``PYTHONPATH``. After a release, COMMITS
+gets that of the release: one line, here.
 """
 
 import os
@@ -13,8 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-COMMIT = "173dcdfbf406eea53ec02b896eb136cef2b2b855"
-"""The last commit before feature level 4."""
+COMMITS = {
+    3: "173dcdfbf406eea53ec02b896eb136cef2b2b855",
+    4: "34fce9ddbb5b3e210bc48d4f678915132385f577",
+}
+"""Feature level → the last commit that knew no higher one. No earlier version has keys: nodes got
+them after feature level 5."""
+LEVELS = tuple(COMMITS)
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,7 +38,14 @@ class Build(NamedTuple):
         return environ | {"PYTHONPATH": str(self.path), "PYTHONDONTWRITEBYTECODE": ""}
 
 
-def build(commit=COMMIT):
+def build(level):
+    """That of a feature level of LEVELS. Raises NoBuildError."""
+    found = build_commit(COMMITS[level])
+    assert found.level == level, found
+    return found
+
+
+def build_commit(commit):
     """Unpack the commit, unless it is there. Raises NoBuildError: no git, or no such commit."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     path = Path(caches) / "paxosd-tests" / commit

@@ -1,22 +1,24 @@
-"""Clients and a watcher in a process of their own, of whichever version PYTHONPATH has.
+"""The clients and watchers of one version: a load, in this process or in one of the version before.
 
-    python -P version_clients.py '{"endpoints": […], "workload": {…}, "seed": 1, "prefix": "k/",
-                                   "name": "old", "history": FILE}'
+    load = Load({"endpoints": […], "workload": {…}, "pairs": 1, "seed": 1, "name": "new", …})
+    load.start()  …  load.stop()  …  load.finish(revision)  →  what they saw, as plain values
 
-Line by line:
+As a program it runs what PYTHONPATH has, ``python -P version_clients.py '{…}'``, line by line:
 
     ── ready FILE ──►   it works now; FILE is the module that it runs
     ◄── stop ──         end the clients, and ask what became of their writes without an answer
     ── stopped ──►
     ◄── REVISION ──     save the history once the watcher has seen that revision of the store
-    ── JSON ──►         ``changes`` and ``gaps``: what the watcher saw
+    ── JSON ──►         what they saw
 
-It uses only what both versions have.
+It uses only what all versions of ``version_before.py`` have; transactions, leases and locks
+(``pairs`` of a Transactor and a Locker) and a lease that is kept need feature level 4.
 """
 
 import json
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import paxosctl
@@ -27,6 +29,13 @@ from paxosctl.faultrun.plan import Workload
 
 SETTLE_S = 60.0
 END_S = 60.0
+STEADY_S = 60.0
+"""How long a steady client waits for an answer: longer than any fault, so that none is lost."""
+PAUSE_S = 0.05
+PAIR = ("transactors", "lockers")
+"""Fields of a Workload of later versions; a Load makes its own, with names of its own."""
+TTL_S = 45
+"""Of the lease that is kept: longer than any fault lasts."""
 
 
 class Watching(threading.Thread):
@@ -84,27 +93,164 @@ class Watching(threading.Thread):
         assert not self.is_alive(), f"the watcher has not seen revision {revision}: {seen}"
 
 
+class Steady(threading.Thread):
+    """A client with one session from the first moment to the last, whichever nodes there are. It
+    adds to a counter that all of its kind share, by compare-and-set and, if ``coordinates``, by
+    transactions; and it keeps a lease with a key. ``added``: how often by which."""
+
+    def __init__(self, endpoints, prefix, name, *, coordinates):
+        super().__init__(daemon=True)
+        self.added = {"cas": 0, "incr": 0}
+        self.error = None
+        self.sessions = set()
+        self._endpoints, self._prefix = endpoints, prefix
+        self._key = prefix + b"kept/" + name.encode()
+        self._coordinates = coordinates
+        self._lease = 0
+        self._over = threading.Event()
+
+    def run(self):
+        try:
+            with Client(self._endpoints, timeout_s=STEADY_S) as client:
+                if self._coordinates:
+                    self._lease = client.grant(TTL_S)
+                    client.put(self._key, b"kept", lease=self._lease)
+                while not self._over.wait(PAUSE_S):
+                    self._act(client)
+                    self.sessions.add(client.session)
+                if self._coordinates:
+                    self._give_back(client)
+        except BaseException as error:  # noqa: BLE001 - raised again by stop
+            self.error = error
+
+    def _act(self, client):
+        key = self._prefix + b"count/cas"
+        row = client.get(key)
+        number, revision = (0, 0) if row is None else (int(row.value), row.modify_revision)
+        self.added["cas"] += client.cas_revision(key, revision, b"%d" % (number + 1)).ok
+        if self._coordinates:
+            client.incr(self._prefix + b"count/incr")
+            self.added["incr"] += 1
+            kept = client.keepalive([self._lease])[self._lease]
+            assert kept, f"lease {self._lease} has ended although it was kept"
+
+    def _give_back(self, client):
+        row = client.get(self._key)
+        assert row is not None, "a key went, although its lease was kept"
+        assert client.lease(self._lease).keys == [self._key]
+        assert client.revoke(self._lease).keys == 1
+
+    def stop(self):
+        """End it. Raises what broke it, and AssertionError."""
+        self._over.set()
+        self.join(STEADY_S + END_S)
+        if self.error is not None:
+            raise self.error
+        assert not self.is_alive(), "a steady client does not end"
+        assert len(self.sessions) == 1, f"it had the sessions {self.sessions}"
+
+
+class Load:
+    """All clients of one version. ``given``: ``endpoints``, ``workload`` (the fields of a Workload
+    that all versions have), ``pairs``, ``seed``, ``name`` (unlike that of the other load), and
+    ``keys``, ``steady``, ``watched``: the prefixes of the workload, of steady clients, and of all
+    that is watched."""
+
+    def __init__(self, given):
+        endpoints, name = given["endpoints"], given["name"]
+        self.name = name
+        self._endpoints = endpoints
+        plain = {field.name: 0 for field in fields(Workload) if field.name in PAIR}
+        workload = Workload(**given["workload"], **plain)
+        self.workers = Workers(endpoints, workload, given["seed"], given["keys"].encode())
+        for number, thread in enumerate(self.workers._threads):
+            thread._work.process = f"{name}{number}"
+        self._pairs = given["pairs"]
+        for place in range(self._pairs):
+            self._add_pair(place)
+        self._watching = Watching(endpoints, given["watched"].encode())
+        self._steady = Steady(
+            endpoints, given["steady"].encode(), name, coordinates=bool(self._pairs)
+        )
+
+    def _add_pair(self, place):
+        from paxosctl.faultrun.lockers import Locker  # not in the version of level 3
+        from paxosctl.faultrun.transactors import Transactor
+
+        workers = self.workers
+        transactor = Transactor(workers, place, f"{self.name}-t{place}")
+        locker = Locker(workers, place, f"{self.name}-l{place}", workers.locks)
+        workers._transactors.append(transactor)
+        workers._threads += [transactor, locker]
+
+    def start(self):
+        """Begin."""
+        self._watching.start()
+        self.workers.start()
+        self._steady.start()
+
+    def raise_error(self):
+        """What broke a client so far."""
+        self.workers.raise_error()
+        for each in (self._steady, self._watching):
+            if each.error is not None:
+                raise each.error
+
+    def halt(self):
+        """Whatever happened: end soon, in the background."""
+        self.workers.over.set()
+        self._steady._over.set()
+
+    def stop(self):
+        """End all but the watcher; what became of open writes is known then. Raises what broke a
+        client."""
+        self._steady._over.set()
+        self.workers.stop()
+        self._steady.stop()
+        with Client(self._endpoints, timeout_s=SETTLE_S) as client:
+            self.workers.settle(client)
+
+    def expect(self):
+        """Say in the history from when on leases may have ended; the audit of this process's own
+        clients does that itself."""
+        for transactor in getattr(self.workers, "_transactors", ()):
+            for term in transactor.terms:
+                term.expect(self.workers.history)
+
+    def finish(self, revision):
+        """What they saw, once the watcher has seen this revision of the store."""
+        self._watching.finish(revision)
+        locks, breaches = [], []
+        if self._pairs:
+            kept = self.workers.locks
+            parts = (kept.acquisitions, kept.beliefs, kept.writes, kept.refusals)
+            locks = [[list(each) for each in part] for part in parts]
+            breaches = self.workers.breaches()
+        return {
+            "changes": [
+                (number, key.decode(), None if value is None else value.decode())
+                for number, key, value in self._watching.changes
+            ],
+            "gaps": self._watching.gaps,
+            "added": self._steady.added,
+            "locks": locks,
+            "breaches": breaches,
+        }
+
+
 def main():
     """See above."""
     given = json.loads(sys.argv[1])
-    prefix = given["prefix"].encode()
-    workers = Workers(given["endpoints"], Workload(**given["workload"]), given["seed"], prefix)
-    for number, thread in enumerate(workers._threads):
-        thread._work.process = f"{given['name']}{number}"  # unlike the other version's clients
-    watching = Watching(given["endpoints"], prefix)
-    watching.start()
-    workers.start()
+    load = Load(given)
+    load.start()
     say(f"ready {paxosctl.__file__}")
     sys.stdin.readline()
-    workers.stop()
-    with Client(given["endpoints"], timeout_s=SETTLE_S) as client:
-        workers.settle(client)
+    load.stop()
+    load.expect()
     say("stopped")
-    watching.finish(int(sys.stdin.readline()))
-    workers.history.save(Path(given["history"]))
-    changes = [(number, key.decode(), None if value is None else value.decode())
-               for number, key, value in watching.changes]  # fmt: skip
-    say(json.dumps({"changes": changes, "gaps": watching.gaps}))
+    seen = load.finish(int(sys.stdin.readline()))
+    load.workers.history.save(Path(given["history"]))
+    say(json.dumps(seen))
 
 
 def say(line):

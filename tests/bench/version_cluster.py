@@ -24,12 +24,12 @@ START_S = 60.0
 class MixedVersions(Growing):
     """``before``: the build of the version before, which all nodes run at first."""
 
-    def __init__(self, path, before, size=3):
+    def __init__(self, path, before, size=3, **settings):
         self.before = before
         self.programs = {f"n{number + 1}": OLD for number in range(size)}
         self.held = set()
         self._sections = {}
-        super().__init__(path, size=size, more=0, snapshots=OFTEN)
+        super().__init__(path, size=size, more=0, **{"snapshots": OFTEN} | settings)
 
     def write_config(self, name):
         """With the hold, if the node has it; the version before does not know the setting."""
@@ -76,15 +76,12 @@ class MixedVersions(Growing):
 
 
 class OldClients:
-    """Clients and a watcher of the version before; see ``version_clients.py``."""
+    """A load of the version before, in a process; see ``version_clients.py``."""
 
-    def __init__(self, cluster, workload, seed, prefix):
-        """``workload``: the fields of a Workload that both versions have."""
+    def __init__(self, cluster, given):
+        """``given``: as a Load takes it."""
         self._history = cluster.path / "old-clients.jsonl"
-        told = {
-            "endpoints": cluster.endpoints, "workload": workload, "seed": seed,
-            "prefix": prefix.decode(), "name": "old", "history": str(self._history),
-        }  # fmt: skip
+        told = given | {"history": str(self._history)}
         self._errors = cluster.path / "old-clients.stderr"
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
@@ -110,15 +107,11 @@ class OldClients:
         assert self._line() == "stopped"
 
     def finish(self, revision):
-        """(their history, the watcher's changes, its gaps), once it has seen this revision."""
+        """(their history, what they saw), once the watcher has seen this revision."""
         self._say(revision)
         seen = json.loads(self._line())
         assert self._process.wait(START_S) == 0
-        changes = [
-            (number, key.encode(), None if value is None else value.encode())
-            for number, key, value in seen["changes"]
-        ]
-        return History.load(self._history), changes, [tuple(gap) for gap in seen["gaps"]]
+        return History.load(self._history), seen
 
     def close(self):
         """Whatever happened."""

@@ -1,25 +1,32 @@
 """A rolling upgrade from the version before, and the way back, on real processes under load.
 
-    python -m tests.bench.version_skew [--seed N] [--rounds N] [--calm]
+    python -m tests.bench.version_skew [--seed N] [--rounds N] [--before LEVEL] [--nodes N] [--calm]
+    python -m tests.bench.version_skew --minutes 15 --nodes 3
 
-Each round has a cluster of its own, of three or five nodes (in turn), that the version before
-(``version_before.py``) has founded, with clients and a watcher of both versions. It follows the
-runbook "Upgrade" in docs/OPERATING.md:
+Each round has a cluster of its own, of three or five nodes, that a version before
+(``version_before.py``) has founded, with clients of both versions (``version_clients.py``). It
+follows the runbook "Upgrade" in docs/OPERATING.md (``version_acts.py``):
 
     upgrade   one node after the other, by SIGTERM or kill -9; the first one's file holds the level
     snapshot  a node of each version is away until it needs a snapshot, and gets it from the other
     back      nodes that were upgraded go on with the version before, in the middle and at the end
-    raise     the hold is taken away: all nodes reach the latest level
+    held      what needs a later level is refused, and says so
+    raise     all nodes reach the latest level, also one that was away meanwhile, but none before an
+              older node that is down has been upgraded
     too old   the version before does not start any more, and says why
 
-Meanwhile, without ``--calm``: kill -9, SIGSTOP and partitions, of one node at a time. At the end:
-linearizable, nothing lost, nothing doubled, one state on all nodes, and each watcher has seen each
-revision, in order, once, but for history that was refused to it as gone. Exit 1 if not.
+Meanwhile, without ``--calm``: kill -9, SIGSTOP and partitions, of one node at a time. With
+``--minutes`` nodes change their version to and fro for so long.
+
+At the end: linearizable, nothing lost, nothing doubled, one state on all nodes. Each watcher has
+seen each revision, in order, once, but for history that was refused to it as gone. Sessions have
+lived on, counters have counted, kept leases are there, locks had one holder at a time, and fenced
+writes of earlier ones were refused. `paxosctl audit` finds no broken rule in what the nodes of both
+versions recorded. Exit 1 if not.
 """
 
 import argparse
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -29,16 +36,20 @@ from pathlib import Path
 from paxosctl.faultrun.clients import Workers
 from paxosctl.faultrun.plan import Workload
 from paxosd.check.history import History
-from paxosd.core.cluster_settings import LEVEL_LATEST
-from paxosd.daemon.exits import CONFIG, OK, STORAGE
+from paxosd.check.locks import check_locks
+from paxosd.check.verdict import Verdict
+from paxosd.core.cluster_settings import LEVEL_COORDINATION
 from tests.bench.audit import Audit, audit
-from tests.bench.member_stage import Disturber, Stage, drawn
-from tests.bench.version_before import build
-from tests.bench.version_clients import Watching
-from tests.bench.version_cluster import NEW, OLD, MixedVersions, OldClients, wait_role
+from tests.bench.member_stage import drawn
+from tests.bench.version_acts import LEVEL_LIMIT_S, Nemesis, Upgrade, lasting, whole
+from tests.bench.version_before import LEVELS, build
+from tests.bench.version_clients import Load
+from tests.bench.version_cluster import NEW, OLD, MixedVersions, OldClients
+from tests.bench.version_judge import counted, locked, wrong_of
 from tests.processes.processes import wait_for
 
-PREFIX = b"skew/"
+PREFIX = "skew/"
+KEYS, STEADY, LATE = PREFIX + "keys/", PREFIX + "steady/", PREFIX + "late/"
 WORKLOAD = {
     "clients": 3,
     "keys": 8,
@@ -46,321 +57,191 @@ WORKLOAD = {
     "timeout_ms": 800,  # shorter than some elections: those writes end unknown
     "mix": {"put": 6, "get": 6, "cas": 4, "delete": 1, "range": 1, "delete_range": 0.2},
 }
-"""Of each version's clients; what both versions know."""
-LEVEL_LIMIT_S = 60.0
-TOO_OLD = (
-    (CONFIG, f"raised its feature level to {LEVEL_LATEST}"),
-    (CONFIG, "this program knows 1 to"),
-    (STORAGE, "this program knows 1 to"),
-)
-"""How a program ends that the cluster has left behind: exit code, and a part of what it writes. By
-the log, or by a snapshot of a later format, for which the version before has another exit code."""
-SNAPSHOT_LIMIT_S = 60.0
-
-
-class Nemesis(Disturber):
-    """Cuts one node off as well, by a rule at each running node of whichever version."""
-
-    cuts = 0
-
-    @property
-    def total(self):
-        """How many faults there were."""
-        return self.kills + self.stops + self.cuts
-
-    def _disturb(self):
-        if self._rng.random() < 0.7:
-            super()._disturb()
-            return
-        self.cuts += 1
-        victim = self._rng.choice(list(self._daemons.processes))
-        oneway = self._rng.random() < 0.5
-        self._daemons.fault("cut", "partition", victim, "*", oneway=oneway)
-        self._over.wait(self._rng.uniform(0.2, 1.5))
-        self._daemons.heal()
+"""Of each version's clients; what all versions know."""
+COORDINATION = 300
+"""So many writes more once transactions, leases and locks are there."""
+HISTORY_REVISIONS = 3000
+LEASES_END_S = 60.0
 
 
 @dataclass
 class Outcome:
-    """What one round came to. ``wrong``: what is wrong beside the audit, in words. ``gaps``: how
-    often a watcher of which version was refused history that was gone."""
+    """What one round came to. ``before``: the level of the version before. ``wrong``: what is wrong
+    beside the audit, in words. ``gaps``: how often a watcher of which version was refused history
+    that was gone. ``rules``: what `paxosctl audit` says."""
 
     seed: int
     size: int
+    before: int
     steps: list = field(default_factory=list)
     faults: tuple = (0, 0, 0)
     wrong: list = field(default_factory=list)
     gaps: dict = field(default_factory=dict)
+    added: dict = field(default_factory=dict)
     audit: Audit | None = None
+    late: Audit | None = None
+    locks: Verdict | None = None
+    rules: str = ""
 
     @property
     def ok(self):
-        return bool(self.audit and self.audit.ok and not self.wrong)
+        judged = [self.audit, self.locks] + ([self.late] if self.late else [])
+        return all(each and each.ok for each in judged) and not self.wrong
 
     def lines(self):
         """For people."""
         kills, stops, cuts = self.faults
         yield f"  faults: {kills} kill -9, {stops} SIGSTOP, {cuts} partitions"
-        yield f"  watchers that had to begin anew: {self.gaps}"
-        yield from (f"  {line}" for line in self.audit.lines())
+        yield f"  watchers that had to begin anew: {self.gaps}; counted: {self.added}"
+        for each in filter(None, (self.audit, self.late)):
+            yield from (f"  {line}" for line in each.lines())
+        if self.locks:
+            yield f"  locks: {self.locks.status}: {self.locks.explanation}"
+        if self.rules:
+            yield f"  paxosctl audit: {self.rules}"
         yield from (f"  WRONG: {line}" for line in self.wrong)
         yield f"  {'ok' if self.ok else 'VIOLATED'}"
 
 
-# -- what is done to the cluster
-
-
-class Upgrade(Stage):
-    """The steps of the runbook."""
-
-    def change(self, name, program):
-        """Stop a node, in one way or the other, and start it as that program."""
-        cluster = self.daemons
-        with self.step(f"{name} becomes {program}{self.leading(name)}"):
-            with self.quiet():
-                self._stop(name)
-                cluster.run_as(name, program)
-                cluster.start(name)
-            wait_role(cluster, name)
-            self.wait_fault()
-
-    def _stop(self, name):
-        if self.rng.random() < 0.5:
-            self.daemons.kill(name)
-            return
-        assert self.daemons.kill(name, sig=signal.SIGTERM) == [OK]
-
-    def wait_fault(self):
-        """Until one more fault has been done to these versions of the nodes, and is over."""
-        nemesis = self.disturber
-        if nemesis is None:
-            return
-        done = nemesis.total
-        wait_for(lambda: nemesis.total > done, what="a fault")
-        with nemesis.lock:
-            return
-
-    def leading(self, name):
-        """A word about the leader."""
-        status = self.daemons.status(name)
-        return " (the leader)" if status and status["role"] == "leader" else ""
-
-    def snapshot(self, name):
-        """``name`` is away until the others have given the log back that it needs."""
-        cluster = self.daemons
-        words = f"{name} ({cluster.programs[name]}) needs a snapshot"
-        with self.quiet(), self.step(words):
-            installed = len(cluster.events(name, "snapshot.installed"))
-            cluster.kill(name)
-            top = max(cluster.first_slot(each, "last_slot") for each in cluster.processes)
-            others = list(cluster.processes)
-            wait_for(
-                lambda: all(cluster.first_slot(each) > top for each in others),
-                SNAPSHOT_LIMIT_S, "snapshots of the others, and shorter logs",
-            )  # fmt: skip
-            cluster.start(name)
-            wait_for(
-                lambda: len(cluster.events(name, "snapshot.installed")) > installed,
-                SNAPSHOT_LIMIT_S, f"a snapshot at {name}",
-            )  # fmt: skip
-            wait_role(cluster, name)
-
-    def finish_upgrade(self):
-        """The hold ends, and the level is raised."""
-        cluster = self.daemons
-        held = sorted(cluster.held)
-        for name in held:
-            with self.step(f"{name} holds the level no more"):
-                with self.quiet():
-                    cluster.release(name)
-                    self._stop(name)
-                    cluster.start(name)
-                wait_role(cluster, name)
-        with self.step(f"level {LEVEL_LATEST}"):
-            reached = lambda: cluster.levels() == {LEVEL_LATEST}  # noqa: E731 - a name for two uses
-            wait_for(reached, LEVEL_LIMIT_S, f"feature level {LEVEL_LATEST} on all nodes")
-
-
-def whole(stage):
-    """All of the runbook, in an order that the seed draws; yields what went wrong."""
-    cluster, rng = stage.daemons, stage.rng
-    names = rng.sample(cluster.names, len(cluster.names))
-    first, *rest = names
-    cluster.hold(first)
-    stage.change(first, NEW)
-    stage.snapshot(first)  # from nodes of before
-    turning = rng.choice(names[:2])
-    for name in rest[:-1]:
-        stage.change(name, NEW)
-    stage.snapshot(rest[-1])  # from newer nodes, or from what is left of the older ones
-    stage.change(turning, OLD)
-    stage.change(turning, NEW)
-    stage.change(rest[-1], NEW)
-    yield from check_held(stage)
-    for name in rng.sample(names, len(names)):
-        stage.change(name, OLD)
-    with stage.step("all are back"):
-        pass
-    for name in names:
-        stage.change(name, NEW)
-    yield from check_held(stage)
-    stage.finish_upgrade()
-    yield from check_too_old(stage, rng.choice(names))
-
-
-def short(stage):
-    """A slice of it: one node goes back, and the level is raised."""
-    cluster, rng = stage.daemons, stage.rng
-    names = rng.sample(cluster.names, len(cluster.names))
-    cluster.hold(names[0])
-    for name in names:
-        stage.change(name, NEW)
-    yield from check_held(stage)
-    turning = rng.choice(names)
-    stage.change(turning, OLD)
-    stage.change(turning, NEW)
-    stage.finish_upgrade()
-    yield from check_too_old(stage, rng.choice(names))
-
-
-def check_held(stage):
-    """All run the newer version, and the level is that of the version before; `cluster show` says
-    why. Yields what is wrong."""
-    cluster = stage.daemons
-    with stage.quiet():
-        stage.progress()
-        if cluster.levels() != {cluster.before.level}:
-            yield f"held at level {cluster.before.level}, but the levels are {cluster.levels()}"
-        (holder,) = cluster.held
-        wait_for(lambda: cluster.status(holder), what=f"an answer of {holder}")
-        endpoints = ",".join(cluster.endpoints)
-        done = cluster.run("paxosctl", "--endpoints", endpoints, "cluster", "show")
-        words = " ".join(done.stdout.split())
-        expected = (
-            f"the feature level is {cluster.before.level}; level {LEVEL_LATEST} waits for "
-            f"{holder} (its file has protocol.feature_level_max = {cluster.before.level})"
-        )
-        if expected not in words:
-            yield f"`cluster show` does not say why the level is held: {words} {done.stderr}"
-
-
-def check_too_old(stage, name):
-    """The version before does not start in a directory of the new level. Yields what is wrong."""
-    cluster = stage.daemons
-    with stage.quiet(), stage.step(f"{name} is too old now"):
-        cluster.kill(name)
-        cluster.run_as(name, OLD)
-        code, words = cluster.fails_to_start(name)
-        if not any(code == expected and text in words for expected, text in TOO_OLD):
-            yield f"the version before ended with {code}: {words}"
-        cluster.run_as(name, NEW)
-        cluster.start(name)
-        wait_role(cluster, name)
-
-
-# -- a round
-
-
-def run_round(path, *, seed, size=3, calm=False, act=whole, before=None, report=lambda line: None):
+def run_round(path, before, *, seed, size=3, calm=False, act=whole, report=lambda line: None):
     """One round in ``path``; returns its outcome. ``act(stage)``: what is done, a generator of
-    what was wrong. Raises NoBuildError."""
-    before = before or build()
-    outcome = Outcome(seed, size)
+    what was wrong."""
+    outcome = Outcome(seed, size, before.level)
     with MixedVersions(path, before, size) as cluster:
         cluster.start_founders()
         reached = lambda: cluster.levels() == {before.level}  # noqa: E731 - reads as what it is
         wait_for(reached, LEVEL_LIMIT_S, f"feature level {before.level} of the version before")
-        workload = Workload(**WORKLOAD, transactors=0, lockers=0)
-        workers = Workers(cluster.endpoints, workload, seed, PREFIX)
-        watching = Watching(cluster.endpoints, PREFIX)
-        old = OldClients(cluster, WORKLOAD, seed + 1, PREFIX)
+        if before.level >= LEVEL_COORDINATION:
+            _shorten(cluster)
+        load = Load(_given(cluster, NEW, seed))
+        old = OldClients(cluster, _given(cluster, OLD, seed + 1))
         try:
-            watching.start()
             nemesis = None if calm else Nemesis(cluster, drawn(seed, "faults"))
-            stage = Upgrade(cluster, workers, drawn(seed, "acts"), disturber=nemesis, report=report)
-            outcome.wrong += _perform(stage, workers, nemesis, act)
+            acts = drawn(seed, "acts")
+            stage = Upgrade(cluster, load.workers, acts, disturber=nemesis, report=report)
+            late = _perform(stage, load, nemesis, act, outcome)
             outcome.steps = stage.steps
             if nemesis is not None:
                 outcome.faults = nemesis.kills, nemesis.stops, nemesis.cuts
-            _conclude(cluster, workers, watching, old, outcome)
+            _conclude(cluster, load, old, outcome)
+            if late is not None:
+                outcome.late, outcome.locks = (
+                    audit(cluster, late, alone=False),
+                    check_locks(late.locks),
+                )
         finally:
-            workers.over.set()
+            load.halt()
             old.close()
     return outcome
 
 
-def _perform(stage, workers, nemesis, act):
-    """The steps, with clients and faults; returns what went wrong."""
-    workers.start()
+def _shorten(cluster):
+    """Less history, which is in each snapshot, and the next one is not taken before the log has
+    grown by as much."""
+    endpoints = ",".join(cluster.endpoints)
+    words = ["cluster", "set", f"history_revisions={HISTORY_REVISIONS}"]
+    done = cluster.run("paxosctl", "--endpoints", endpoints, "--timeout", "30s", *words)
+    assert done.returncode == 0, done.stderr
+
+
+def _given(cluster, name, seed):
+    """What a Load is to do; ``name``: of which version."""
+    return {
+        "endpoints": cluster.endpoints, "seed": seed, "name": name, "keys": KEYS, "steady": STEADY,
+        "watched": PREFIX, "pairs": int(cluster.before.level >= LEVEL_COORDINATION),
+        "workload": WORKLOAD,
+    }  # fmt: skip
+
+
+def _perform(stage, load, nemesis, act, outcome):
+    """The steps, with clients and faults. Returns the clients of what the version before did not
+    know, which have ended; None: it knew all."""
+    load.start()
     try:
         stage.progress()
         if nemesis is not None:
             nemesis.start()
-        return list(act(stage))
+        outcome.wrong += act(stage)
+        load.raise_error()
+        is_new = stage.daemons.before.level < LEVEL_COORDINATION
+        return _coordinate(stage, outcome.seed) if is_new else None
     finally:
         if nemesis is not None:
             nemesis.stop()
-        workers.stop()
+        load.stop()
 
 
-def _conclude(cluster, workers, watching, old, outcome):
+def _coordinate(stage, seed):
+    """Transactions, leases and a lock for a while."""
+    workload = Workload(**WORKLOAD | {"clients": 0}, transactors=2, lockers=2)
+    late = Workers(stage.daemons.endpoints, workload, seed, LATE.encode())
+    late.start()
+    try:
+        with stage.step("transactions, leases and a lock"):
+            wait_for(lambda: len(late.acked_s) >= COORDINATION, 60.0, "writes of the later level")
+    finally:
+        late.stop()
+    return late
+
+
+def _conclude(cluster, load, old, outcome):
     """All clients have ended, or end now: their histories as one, and what the watchers saw."""
     cluster.wait_leader()
     old.stop()
-    cluster.wait_equal(60.0)
-    revision = cluster.status(cluster.names[0])["revision"]
-    watching.finish(revision)
-    history, changes, gaps = old.finish(revision)
-    workers.history = History.of([*workers.history, *history])
-    outcome.audit = audit(cluster, workers)
     with cluster.client(timeout_s=60.0) as client:
-        rows = {row.key: row.value for row in client.scan(PREFIX)}
-    for version, seen, lost in (
-        (NEW, watching.changes, watching.gaps),
-        (OLD, changes, gaps),
-    ):
-        wrong = watched(seen, revision, rows, lost)
-        outcome.wrong += [f"watcher ({version}): {line}" for line in wrong]
-        outcome.gaps[version] = len(lost)
+        wait_for(lambda: not list(client.leases()), LEASES_END_S, "the end of all leases")
+        cluster.wait_equal(60.0)
+        revision = cluster.status(cluster.names[0])["revision"]
+        rows = {row.key: row.value for row in client.scan(PREFIX.encode())}
+    history, by_old = old.finish(revision)
+    seen = {NEW: load.finish(revision), OLD: by_old}
+    workers = load.workers
+    workers.history = History.of([*workers.history, *history])
+    outcome.audit = audit(cluster, workers, alone=False)  # steady clients write, too
+    for name, each in seen.items():
+        outcome.wrong += wrong_of(name, each, revision, rows)
+        outcome.gaps[name] = len(each["gaps"])
+        outcome.added[name] = each["added"]
+    outcome.wrong += counted(seen.values(), rows, STEADY.encode())
+    if outcome.before >= LEVEL_COORDINATION:
+        outcome.locks = locked(seen.values())
+    outcome.rules = _rules(cluster, outcome.wrong)
 
 
-def watched(changes, revision, rows, gaps=()):
-    """What is wrong with what a watcher saw of a store that is at ``revision`` and has ``rows``.
-    ``gaps``: what it was said to be gone, see ``version_clients.py``."""
-    numbers = [number for number, _, _ in changes]
-    if numbers != sorted(numbers):
-        yield "changes out of order"
-    if len({(number, key) for number, key, _ in changes}) != len(changes):
-        yield "a change came twice"
-    missing = set(range(1, revision + 1)) - set(numbers)
-    for first, end in gaps:
-        missing -= set(range(first, end))
-    if missing:
-        yield f"revisions are missing: {sorted(missing)[:10]} of {revision}"
-    since = max([end for _, end in gaps], default=0)
-    last = {key: value for number, key, value in changes if number >= since}
-    kept = {key: value for key, value in rows.items() if key in last or not gaps}
-    if {key: value for key, value in last.items() if value is not None} != kept:
-        yield f"its last values are not those of the store: {last}, {rows}"
+def _rules(cluster, wrong):
+    """What `paxosctl audit` says of all directories; more that is wrong goes into ``wrong``."""
+    where = [str(cluster.path / name) for name in cluster.names]
+    done = cluster.run("paxosctl", "audit", *where)
+    lines = done.stdout.splitlines()
+    kept = [line.split()[0] for line in lines if " kept " in line]
+    if done.returncode or "violated" in done.stdout or not kept:
+        wrong.append(f"paxosctl audit ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return f"{len(kept)} rules kept"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=2, help="of three and five nodes, in turn")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--nodes", type=int, choices=(3, 5), help="both, in turn, if left out")
+    parser.add_argument("--before", type=int, choices=LEVELS, help="all, in turn, if left out")
+    parser.add_argument("--minutes", type=float, help="one round that lasts so long")
     parser.add_argument("--calm", action="store_true", help="no faults but stops and kills")
     options = parser.parse_args()
     first = random.randrange(1 << 30) if options.seed is None else options.seed
-    before = build()
-    print(f"the version before: level {before.level}, {before.path}", flush=True)
+    act = whole
+    if options.minutes:
+        options.rounds, act = 1, lambda stage: lasting(stage, options.minutes * 60)
     good = True
     for number in range(options.rounds):
-        seed, size = first + number, (3, 5)[number % 2]
-        print(f"seed {seed}, {size} nodes", flush=True)
+        seed = first + number
+        size = options.nodes or (3, 5)[number % 2]
+        before = build(options.before or LEVELS[number // 2 % len(LEVELS)])
+        print(f"seed {seed}, {size} nodes, from level {before.level}", flush=True)
         began_s = time.monotonic()
         with tempfile.TemporaryDirectory() as path:
             outcome = run_round(
-                Path(path), seed=seed, size=size, calm=options.calm, before=before,
+                Path(path), before, seed=seed, size=size, calm=options.calm, act=act,
                 report=lambda line: print(f"  {line}", flush=True),
             )  # fmt: skip
         for line in outcome.lines():
