@@ -87,8 +87,9 @@ def serve_history(
     read_batch: Callable[[Slot], Batch | None],
     *,
     answer_bytes_max: int = ANSWER_BYTES_MAX,
+    part: int = 1,
 ) -> HistoryAnswer | RefusalAnswer:
-    """One page of history.
+    """One page of history, of 1/``part`` of the most that a page may take to make.
 
     ``from_revision`` 0 is taken as 1, the first there is. One above the newest revision gives
     an empty page with ``next_revision == from_revision``. ``limit_bytes`` is cut to 1 MiB; 0
@@ -104,10 +105,11 @@ def serve_history(
     if at > newest:
         return HistoryAnswer(request.request_id, [], at, newest)
     flags, limit_bytes = divmod(request.limit_bytes, SPLIT)
-    limit_bytes = min(limit_bytes or PAGE_BYTES_MAX, PAGE_BYTES_MAX)
+    limit_bytes = min(limit_bytes or PAGE_BYTES_MAX, PAGE_BYTES_MAX // part)
     if flags:
         limit_bytes = min(limit_bytes, answer_bytes_max)
     page = _Page(start, end, limit_bytes, answer_bytes_max, may_split=bool(flags))
+    page.scan_bytes_max //= part
     wants_previous = bool(flags & PREVIOUS // SPLIT)
     if wants_previous:
         page.before = machine.key_before
@@ -119,7 +121,7 @@ def serve_history(
     if at < machine.history_floor_revision:
         return _compacted(request, at, min(machine.history_floor_revision, kept_from))
     first = machine.slot_of_revision(at)
-    last = min(machine.applied, first + PAGE_SLOTS_MAX - 1)
+    last = min(machine.applied, first + PAGE_SLOTS_MAX // part - 1)
     for slot in range(first, last + 1):
         try:
             changes = machine.changes_of(slot, read_batch(slot))
@@ -171,6 +173,7 @@ class _Page:
         self.changes: list[Any] = []
         self.before: Callable[[int, bytes], KeyValue | None] | None = None
         """If set, each change comes with what it gives for revision and key."""
+        self.scan_bytes_max = SCAN_BYTES_MAX
         self.next_revision = 0
         self.too_large = 0
         self._start = start
@@ -185,7 +188,7 @@ class _Page:
         """True if the page is full: it then ends before ``next_revision``, or within it. A
         revision lies within one slot, so a page that is not full holds whole revisions only."""
         for change in changes:
-            if self._bytes >= self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX:
+            if self._bytes >= self._limit_bytes or self._scanned_bytes >= self.scan_bytes_max:
                 self.next_revision = change.revision
                 return True
             if type(change) is KeysChanged:
@@ -224,7 +227,9 @@ class _Page:
         for position, key in enumerate(islice(run.keys_from(first), stop - first), first):
             value = values.get(key)
             size = _size(key, value or b"")
-            full = self._bytes + size > self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX
+            full = (
+                self._bytes + size > self._limit_bytes or self._scanned_bytes >= self.scan_bytes_max
+            )
             if full and self._may_split and position > first:
                 self.next_revision = revision  # which goes on in the next page
                 return True

@@ -5,6 +5,7 @@ or they are larger than what the peer takes, it is offered a snapshot instead. D
 finds is reported to the snapshot exchange, which repairs it.
 """
 
+from collections.abc import Callable
 from math import inf
 
 from paxosd.core.commands import Batch
@@ -29,9 +30,9 @@ class LogSource:
         node: Node,
         exchange: SnapshotExchange | None,
         bus: ReplicaBus,
-        bytes_max: int,
+        bytes_max: Callable[[], int],
     ) -> None:
-        """``bytes_max``: of the values in one answer to a peer."""
+        """``bytes_max``: of the values in the next answer to a peer."""
         self._wal = wal
         self._codec = codec
         self._node = node
@@ -68,7 +69,7 @@ class LogSource:
             serve.first,
             serve.last,
             self.read,
-            min(self._bytes_max, serve.bytes_max, limits.room_of(serve.to) or inf),
+            min(self._bytes_max(), serve.bytes_max, limits.room_of(serve.to) or inf),
             serve.commit,
             serve.before,
         )

@@ -21,6 +21,7 @@ from paxosd.core.types import Slot
 from paxosd.core.work import CLIENT_UNITS
 from paxosd.replica.authority import Authority
 from paxosd.replica.background import BackgroundWork
+from paxosd.replica.bulk_pace import BulkPace
 from paxosd.replica.deferred_answers import Deferred, DeferredAnswers
 from paxosd.replica.forwarding import Forwarding
 from paxosd.replica.group_commit import GroupCommit
@@ -31,6 +32,7 @@ from paxosd.replica.parts import Assembled
 from paxosd.replica.permissions import Permissions
 from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.quota_alarm import QuotaAlarm
+from paxosd.replica.recovery import Memory
 from paxosd.replica.request_log import RequestLog
 from paxosd.replica.service import Service
 from paxosd.replica.watch_publisher import EventPublisher
@@ -89,9 +91,8 @@ class Replica:
             self._observer,
         )
         self.exchange = self._make_exchange(snapshots) if snapshots is not None else None
-        self.log_source = LogSource(
-            memory.wal, memory.codec, node, self.exchange, bus, options.catch_up_bytes_max
-        )
+        self._pace = BulkPace(machine)
+        self.log_source = self._make_log_source(memory)
         self.forwarding = Forwarding(bus.relay, self._answer)
         helper = ports.file_helper
         self._deferred = DeferredAnswers(helper, self._answer) if helper is not None else None
@@ -124,15 +125,26 @@ class Replica:
             self.node.flow_to,
         )
 
+    def _make_log_source(self, memory: Memory) -> LogSource:
+        bytes_max, pace = self.options.catch_up_bytes_max, self._pace
+        return LogSource(
+            memory.wal,
+            memory.codec,
+            self.node,
+            self.exchange,
+            self._bus,
+            lambda: bytes_max // pace.part,
+        )
+
     def _make_service(self, ports: Ports, admin: AdminHandler, permissions: Permissions) -> Service:
-        machine, read_batch = self.machine, self.log_source.read_batch
+        machine, read_batch, pace = self.machine, self.log_source.read_batch, self._pace
         return Service(
             self.node,
             machine,
             self._requests or ports.bus,
             limits=self.options.entry_limits,
             read_bytes_max=self.options.read_bytes_max,
-            history=lambda request: serve_history(request, machine, read_batch),
+            history=lambda request: serve_history(request, machine, read_batch, part=pace.part),
             admin=admin,
             permissions=permissions,
             room=self.options.room,
@@ -140,6 +152,7 @@ class Replica:
             now_ms=ports.read_now_ms or ports.precise_now_ms,
             observer=self._observer,
             later=self._deferred.take if self._deferred is not None else None,
+            pace=pace,
         )
 
     def _make_publisher(self) -> EventPublisher:
@@ -190,6 +203,9 @@ class Replica:
             # brings about may have to be written, too; that waits for no further sync here.
             self._act()
             self.commits.start(now_ms, may_block=False)
+        # Now that writes and votes have gone on their way.
+        self._pace.look(now_ms)
+        self.service.answer_waiting()
         self._stands_still = node.difference is not None
         if self._stands_still:
             self.events.stop()
@@ -269,10 +285,9 @@ class Replica:
 
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
-        service = self.service
-        if self._background.is_due or service.reads_waiting or service.history_waiting:
+        if self._background.is_due:
             return now_ms
-        due_ms = self.node.next_due_ms()
+        due_ms = min(self.node.next_due_ms(), self.service.next_due_ms(now_ms))
         if self._deferred is not None:
             due_ms = min(due_ms, self._deferred.next_due_ms(now_ms))
         if self.exchange is not None and not self._stands_still:
@@ -344,7 +359,7 @@ class Replica:
     # -- effects
 
     def _act(self) -> None:
-        """Do what follows from the input so far, and answer the reads that may be answered now."""
+        """Do what follows from the input so far."""
         node = self.node
         ready = node.ready()
         self.authority.use(self.machine.rights)
@@ -359,9 +374,6 @@ class Replica:
                 self._observer.members_changed()
             self._use_membership()
             self.events.publish_members(self._membership.epoch)
-        service = self.service
-        if service.reads_waiting or service.history_waiting:
-            service.answer_waiting()
 
     def _perform(self, ready: Ready) -> None:
         """Do what the core asks for, in the order of Ready: persist, send, publish, answer."""

@@ -5,10 +5,13 @@
             ReadRequest    → node.read (or at once, if stale) ──► ReadReady → machine.query
             HistoryRequest → history            AdminRequest → admin
 
+Pages of scans and of history are answered at the end of a turn (``bulk_pace.py``).
+
 Nothing is proposed before every limit was checked. An error in a request is reported to its sender
 only, in words.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -48,12 +51,14 @@ from paxosd.core.requests import (
     revision_of,
 )
 from paxosd.core.state.machine import Machine
+from paxosd.core.state.queries import may_be_large
 from paxosd.core.state.revision_view import RevisionAheadError
 from paxosd.core.state.undo_log import RevisionGoneError
 from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.recorder.event import COUNT_BIT
 from paxosd.replica.authority import Authority
+from paxosd.replica.bulk_pace import BulkPace, TurnQueue
 from paxosd.replica.control_checks import control_refusal
 from paxosd.replica.deferred_answers import Deferred
 from paxosd.replica.forwarding import Forwarding
@@ -72,6 +77,8 @@ READS_BYTES_MAX = 64 << 20
 REQUEST_BYTES = 200
 QUERY_BYTES = 100
 """What requests and queries count besides their keys."""
+SETTLED_AGE_MS_MAX = 1000
+"""A node that heard of a quorum no longer ago answers for earlier revisions by itself."""
 
 READ, STALE_READ, FORWARD, HISTORY, ADMIN = "read", "stale_read", "forward", "history", "admin"
 """Kinds of requests besides ``write``."""
@@ -98,12 +105,14 @@ class Service:
         now_ms: Callable[[], float] | None = None,
         observer: Observer | None = None,
         later: Callable[[bytes, Deferred], None] | None = None,
+        pace: BulkPace | None = None,
     ) -> None:
         """``limits``: of the configuration, until the log has settings. ``read_bytes_max``: of one
         answer to a read. ``permissions``: who may ask for what; None: nobody has a key. ``room``:
         what this node's sockets take; None: anything. ``forwarding`` passes writes on to the
         leader; None: this node does not. ``now_ms``: the clock of the turns, read anew; None: no
-        time passes within a turn. ``later``: takes the admin requests that are answered later."""
+        time passes within a turn. ``later``: takes the admin requests that are answered later.
+        ``pace``: when there is time for bulk work; None: one of this service's own."""
         self._node = node
         self._machine = machine
         self._bus = answers
@@ -122,10 +131,12 @@ class Service:
         self._admin = admin
         self._permissions = permissions or Permissions(machine, Authority(), self._age_ms)
         self._later = later
-        self.history_waiting: deque[tuple[bytes, HistoryRequest, bytes]] = deque()
-        """For :meth:`answer_waiting`, as is the next."""
-        self.reads_waiting: deque[tuple[ReadToken, bool]] = deque()
-        """Reads that a later turn answers, and whether they may be stale."""
+        self._pace = pace or BulkPace(machine)
+        self._reads: deque[tuple[ReadToken, bool]] = deque()
+        """Small reads that a later turn answers, and whether they may be stale."""
+        self._bulk: TurnQueue[tuple[ReadToken, bool] | tuple[bytes, HistoryRequest, bytes]]
+        self._bulk = TurnQueue()
+        """Large reads, and requests for history."""
         self.waiting_bytes = 0
         """Of reads that are not answered yet."""
         self.requests = 0
@@ -201,7 +212,7 @@ class Service:
             return
         size = REQUEST_BYTES + len(message.start) + len(message.end)
         if self._takes(client, message.request_id, size):
-            self.history_waiting.append((client, message, key))
+            self._bulk.put(client, (client, message, key))
 
     def _refuses_history(self, client: bytes, message: HistoryRequest, key: bytes) -> bool:
         refusal = self._permissions.history_refusal(key, message.start, message.end)
@@ -234,28 +245,53 @@ class Service:
                 self.waiting_bytes -= token.size
             self._refuse(token.client, token.request_id, answer)
 
+    @property
+    def reads_waiting(self) -> list[tuple[ReadToken, bool]]:
+        """The reads that a later turn answers, and whether they may be stale."""
+        return [*self._reads, *(each for each in self._bulk if len(each) == 2)]
+
+    @property
+    def history_waiting(self) -> list[tuple[bytes, HistoryRequest, bytes]]:
+        """The requests for history that a later turn answers."""
+        return [each for each in self._bulk if len(each) == 3]
+
+    def next_due_ms(self, now_ms: float) -> float:
+        """When what waits here can go on; infinity: nothing does."""
+        if self._reads:
+            return now_ms
+        return self._pace.next_due_ms(now_ms) if self._bulk else math.inf
+
     def answer_waiting(self) -> None:
-        """Answer the reads that an earlier turn had no time for, and history requests, as far as
-        this turn has time for them. Call it once a turn, when the records of all that the core has
+        """Answer the reads that an earlier turn had no time for, and what is large, as far as this
+        turn has time for it. Call it once a turn, when the records of all that the core has
         applied were handed to the log: before that, the log lacks the newest slots."""
         work = self._machine.work
-        while self.reads_waiting and work.units < CLIENT_UNITS:
-            token, stale = self.reads_waiting.popleft()
-            if self._node.difference is not None:
-                self.waiting_bytes -= token.size
-                self._refuse(token.client, token.request_id, _DIVERGED)
+        while self._reads and work.units < CLIENT_UNITS:
+            self._answer_read(*self._reads.popleft(), part=1)
+        pace = self._pace
+        while self._bulk and work.units < CLIENT_UNITS and pace.allows:
+            bulk, before = self._bulk.take(), work.units
+            if len(bulk) == 2:
+                self._answer_read(*bulk, pace.part)
             else:
-                self._serve_read(token, stale=stale)
-        while self.history_waiting and work.units < CLIENT_UNITS:
-            client, message, key = self.history_waiting.popleft()
-            self.waiting_bytes -= REQUEST_BYTES + len(message.start) + len(message.end)
-            if self._node.difference is not None:
-                self._refuse(client, message.request_id, _DIVERGED)
-                continue
-            if self._refuses_history(client, message, key):
-                continue
+                self._answer_history(*bulk)
+            pace.spent(work.units - before)
+
+    def _answer_read(self, token: ReadToken, stale: bool, part: int) -> None:
+        if self._node.difference is not None:
+            self.waiting_bytes -= token.size
+            self._refuse(token.client, token.request_id, _DIVERGED)
+        else:
+            self._serve_read(token, stale=stale, part=part)
+
+    def _answer_history(self, client: bytes, message: HistoryRequest, key: bytes) -> None:
+        self.waiting_bytes -= REQUEST_BYTES + len(message.start) + len(message.end)
+        if self._node.difference is not None:
+            self._refuse(client, message.request_id, _DIVERGED)
+        elif not self._refuses_history(client, message, key):
             answer = self._history(message)
-            work.units += len(answer.changes) if type(answer) is HistoryAnswer else 1
+            size = len(answer.changes) if type(answer) is HistoryAnswer else 1
+            self._machine.work.units += size
             self._bus.answer(client, answer)
 
     @property
@@ -353,10 +389,20 @@ class Service:
             return
         came_ms = self._observer.now_ms if self._observer is not None else 0.0
         token = ReadToken(client, message.request_id, message.queries, size, came_ms, key)
-        if stale:
-            self._serve_in_turn(token, stale=True)
+        if stale or self._is_settled(message.queries):
+            self._serve_in_turn(token, stale=stale)
         else:
             self._node.read(token)
+
+    def _is_settled(self, queries: list[list[Any]]) -> bool:
+        """Whether all that is asked for is of revisions that this node has applied. They never
+        change, so nobody has to be asked: as are all pages of a scan but the first. It must be in
+        touch with a quorum: one left over from a cluster that was recovered without it is not."""
+        machine = self._machine
+        revisions = [revision_of(query) for query in queries] or [0]
+        if not 0 < min(revisions) <= max(revisions) <= machine.revision or machine.rights.required:
+            return False
+        return 0 <= self._node.age_ms() <= SETTLED_AGE_MS_MAX
 
     def _refuses_read(
         self, client: bytes, request_id: int, queries: list[list[Any]], key: bytes, *, stale: bool
@@ -374,22 +420,24 @@ class Service:
 
     def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:
         """Answer now, or else behind those that wait: no less is applied then."""
-        if self.reads_waiting or self._machine.work.units >= CLIENT_UNITS:
-            self.reads_waiting.append((token, stale))
+        if any(map(may_be_large, token.queries)):
+            self._bulk.put(token.client, (token, stale))
+        elif self._reads or self._machine.work.units >= CLIENT_UNITS:
+            self._reads.append((token, stale))
         else:
-            self._serve_read(token, stale=stale)
+            self._serve_read(token, stale=stale, part=1)
 
-    def _is_prepared(self, token: ReadToken, *, stale: bool) -> bool:
+    def _is_prepared(self, token: ReadToken, *, stale: bool, part: int) -> bool:
         """Whether a read can be answered now; else a later turn goes on with it, or it was
         refused."""
         queries = token.queries
         try:
             if self._machine.settings.level < LEVEL_COORDINATION and any(map(revision_of, queries)):
                 self._invalid(token.client, token.request_id, NO_REVISIONS)
-            elif self._machine.prepare(queries):
+            elif self._machine.prepare(queries, part):
                 return True
             else:
-                self.reads_waiting.append((token, stale))
+                self._bulk.put(token.client, (token, stale))
                 return False
         except RevisionGoneError as error:
             self._count_refusal(COMPACTED)
@@ -405,8 +453,9 @@ class Service:
         self.waiting_bytes -= token.size
         return False
 
-    def _serve_read(self, token: ReadToken, *, stale: bool) -> None:
-        if not self._is_prepared(token, stale=stale):
+    def _serve_read(self, token: ReadToken, *, stale: bool, part: int) -> None:
+        """``part``: the pages in the answer hold 1/part of the most that they may."""
+        if not self._is_prepared(token, stale=stale, part=part):
             return
         self.waiting_bytes -= token.size
         who = token.client, token.request_id, token.queries, token.key
@@ -420,7 +469,7 @@ class Service:
             age_ms = self._node.age_ms(self._now_ms() if self._now_ms else None)
         self._machine.work.units += len(token.queries)
         try:
-            results = self._machine.query(token.queries, self._read_bytes_max)
+            results = self._machine.query(token.queries, self._read_bytes_max, part)
         except ValueError as error:
             self._invalid(token.client, token.request_id, str(error))
             return

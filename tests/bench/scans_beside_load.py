@@ -1,16 +1,18 @@
 """Eight scans of the whole state beside a load of puts: what they do to it.
 
     python -m tests.bench.scans_beside_load [--keys 100000] [--size 1000] [--scans 8]
-        [--clients 20] [--nice 0] [--read-from leader,nearest] [--dir DIR] [--json FILE]
+        [--clients 20] [--nice 0] [--read-from leader,nearest] [--spin 1,2] [--dir DIR]
+        [--json FILE]
 
 Three daemons whose state is made beforehand (``state_file.py``); ``--clients`` put in a closed
 loop. A stretch of puts alone, then one from the first page of the scans to the end of the last
 scan, for each way of ``--read-from``; the scans are in one process of their own
 (``scan_worker.py``), which checks that each is of one revision and in order. Prints latencies of
 the puts, the ratio of the p99, leaders elected meanwhile, slow turns, and the memory and the
-processor time of each node; puts and scans share the machine's processors, so that ``--nice 19``
-says what is left if the scans' clients are on a machine of their own. The goal is a ratio of at
-most 2, and no election. No assertion about time: this is a measurement.
+processor time of each node. Puts and scans share the machine's processors: ``--nice 19`` says what
+is left if the scans' clients are on a machine of their own, and ``--spin 1,2`` what one and two
+processes do to the puts that ask the cluster for nothing, and never rest. The goal is a ratio of
+at most 2, and no election. No assertion about time: this is a measurement.
 """
 
 import argparse
@@ -102,6 +104,20 @@ def measure_alone(daemons, loop, seconds):
     return stretch(loop, began_s, time.monotonic()) | meter.figures()
 
 
+def measure_spinning(daemons, loop, options, count):
+    """Puts beside so many processes that use a processor each, and nothing else."""
+    meter, began_s = Meter(daemons), time.monotonic()
+    command = ["nice", "-n", str(options.nice), sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        time.sleep(options.alone_s)
+        return stretch(loop, began_s, time.monotonic()) | meter.figures()
+    finally:
+        for each in spinning:
+            each.kill()
+            each.wait()
+
+
 def measure_beside(daemons, loop, options, read_from):
     """Puts while the scans run."""
     meter = Meter(daemons)
@@ -140,6 +156,11 @@ def measure(options, folder):
                 beside["p99_ratio"] = round(beside["p99_ms"] / alone["p99_ms"], 2)
                 print(f"beside, {read_from}: {beside}", file=sys.stderr, flush=True)
                 found[read_from] = {"alone": alone, "beside": beside}
+            for count in map(int, filter(None, options.spin.split(","))):
+                spun = measure_spinning(daemons, loop, options, count)
+                spun["p99_ratio"] = round(spun["p99_ms"] / alone["p99_ms"], 2)
+                print(f"beside {count} that spin: {spun}", file=sys.stderr, flush=True)
+                found[f"spin {count}"] = spun
         finally:
             loop.stop()
         found["failures"] = len(loop.failures)
@@ -156,6 +177,7 @@ def main():
     parser.add_argument("--nice", type=int, default=0, help="of the process that scans")
     parser.add_argument("--alone-s", type=float, default=10.0, help="a stretch without scans")
     parser.add_argument("--read-from", default=",".join(READ_FROM), help=f"of {READ_FROM}")
+    parser.add_argument("--spin", default="", help="so many processes that spin, afterwards")
     parser.add_argument("--dir", default=".", help="on the disk that is measured")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()

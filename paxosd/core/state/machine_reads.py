@@ -49,13 +49,13 @@ class MachineReads:
         """The store's revision."""
         return self.store.revision
 
-    def prepare(self, queries: list[list[Any]]) -> bool:
+    def prepare(self, queries: list[list[Any]], part: int = 1) -> bool:
         """As :meth:`Queries.prepare`."""
-        return self.queries.prepare(queries)
+        return self.queries.prepare(queries, part)
 
-    def query(self, queries: list[list[Any]], bytes_max: int) -> list[Any]:
+    def query(self, queries: list[list[Any]], bytes_max: int, part: int = 1) -> list[Any]:
         """As :meth:`Queries.answer`."""
-        return self.queries.answer(queries, bytes_max, self.leases, self.log_time_ms)
+        return self.queries.answer(queries, bytes_max, self.leases, self.log_time_ms, part)
 
     # ---- history
 

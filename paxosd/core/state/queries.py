@@ -33,9 +33,17 @@ ROW_OVERHEAD_BYTES = 32
 VIEW_RECORDS_MAX = 20_000
 """So many records of the undo log are taken in at a time, some 2 ms."""
 
+PROMPT_ROWS_MAX = 16
+"""A range of no more rows is answered as soon as a read of single keys is."""
+
 
 class ReadTooLargeError(ValueError):
     """The values that one read asks for exceed what one answer may hold."""
+
+
+def may_be_large(query: list[Any]) -> bool:
+    """Whether the answer may be a whole page."""
+    return query[0] == NEWEST or (query[0] == RANGE and not 0 < query[3] <= PROMPT_ROWS_MAX)
 
 
 class Queries:
@@ -47,13 +55,14 @@ class Queries:
         self._store = store
         self._views = RevisionViews(store)
 
-    def prepare(self, queries: list[list[Any]]) -> bool:
+    def prepare(self, queries: list[list[Any]], part: int = 1) -> bool:
         """Do a bounded part of what must be done before :meth:`answer`; False: call it once more,
-        when there is time. Raises RevisionGoneError, RevisionAheadError."""
+        when there is time. ``part``: do 1/part of what is done at a time. Raises
+        RevisionGoneError, RevisionAheadError."""
         for revision in dict.fromkeys(map(revision_of, queries)):
             view = self._view(revision)
             if view is not None and not view.is_current:
-                view.advance(VIEW_RECORDS_MAX)
+                view.advance(VIEW_RECORDS_MAX // part)
                 if not view.is_current:
                     return False
         return True
@@ -65,12 +74,13 @@ class Queries:
         return self._views.at(revision)
 
     def answer(
-        self, queries: list[list[Any]], bytes_max: int, leases: Leases, now_ms: int
+        self, queries: list[list[Any]], bytes_max: int, leases: Leases, now_ms: int, part: int = 1
     ) -> list[Any]:
         """The answers to ``ReadRequest.queries``, of about ``bytes_max`` together, at this log
         time, after :meth:`prepare`. For the queries of leases see ``lease_queries.py``.
 
-        The first RANGE gives at least one row if there is one; a later one for which no room is
+        The pages hold 1/``part`` of the most that they may, in rows and bytes. The first RANGE
+        gives at least one row if there is one; a later one for which no room is
         left gives an empty page whose ``more`` is where it would start. Raises ReadTooLargeError if
         the values of several GETs exceed ``bytes_max``, and ValueError for an unknown query.
         """
@@ -95,15 +105,15 @@ class Queries:
                 "ask for fewer keys in one request"
             )
         paged = False
-        left_bytes = min(left_bytes, PAGE_BYTES_MAX)
-        left_rows = ROWS_MAX
+        left_bytes = min(left_bytes, PAGE_BYTES_MAX // part)
+        left_rows, rows_max = ROWS_MAX // part, PAGE_ROWS_MAX // part
         for place, query in enumerate(queries):
             if query[0] == RANGE:
                 start, end, limit, reverse, keys_only = query[1:6]
                 if paged and (left_bytes <= 0 or left_rows <= 0):
                     answers[place] = RangePage([], end if reverse else start)
                     continue
-                page = self._page(query, limit, keys_only, left_bytes)
+                page = self._page(query, min(limit or rows_max, rows_max), keys_only, left_bytes)
                 answers[place] = page
                 size = sum([len(r.key) + len(r.value) + ROW_OVERHEAD_BYTES for r in page.rows])
                 self._store.work.units += len(page.rows) + size // UNIT_BYTES
