@@ -18,6 +18,7 @@ from paxosd.config.schema import Config
 from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load, log_format
 from paxosd.daemon import exits
+from paxosd.host.descriptors import lack_of
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.file_path import FilePath
 from paxosd.host.output import OutputError, failed, silence, write
@@ -168,7 +169,8 @@ def _run_node(path: Path | None, overrides: tuple[str, ...]) -> int:
         return _run(config, lambda: load(path, overrides))
     except StopRequested:
         return exits.OK
-    except Exception as error:
+    except Exception as found:
+        error = lack_of(found) or found
         form, file = log_format(path, overrides)
         if config is not None:
             form, file = config.log.format, config.log.file

@@ -24,6 +24,7 @@ reach its ports.
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import zmq
@@ -56,6 +57,7 @@ from paxosd.core.requests import ClientRequest
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.host.clock import clock_ms
+from paxosd.host.descriptors import require
 from paxosd.host.log import Log
 from paxosd.net.resolver import News, Resolver
 from paxosd.storage.peer_runs import PeerRuns
@@ -65,6 +67,10 @@ NAMES_MS = 200
 
 SWEEP_MS = 250
 """How often what was refused, or could not be sent, is logged, and silent connections are found."""
+
+OWN_DESCRIPTORS = 32
+"""To be had at the beginning. libzmq 4.3.5 aborts the process if it binds, or starts its threads,
+without any (``getifaddrs``, ``epoll``), and the thread at the door would end without a word."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
@@ -94,7 +100,7 @@ class Bus:
         frames peers take; None: the same as this node. ``inbox_kind``: makes the inbox. ``keys``:
         of this node, and of those that it lets in; None: whoever reaches it is let in.
 
-        Raises BindError; nothing is left open then.
+        Raises BindError, DescriptorsError, DoorError, ZMQError; nothing is left open then.
         """
         self.counters: Counter[str] = Counter()
         self._config = config
@@ -110,39 +116,31 @@ class Bus:
         self._sweep_due_ms = 0
         self._names_due_ms: float = math.inf
         """When to look at names again; never, if there are none."""
-        self._resolver = resolver if resolver is not None else Resolver()
-        self.guard = KeyGuard(context, keys, self._refusals, self.counters)
-        """Who is let in."""
-        self._sockets = self._open_sockets(context)
-        self.endpoints = self._sockets.bound
-        """peer, client, events → the endpoint that is bound."""
-        self._pollers = Pollers(self._sockets, self._resolver.wake_fd)
-        wants_keys = self.guard.door is not None
-        self.ports = PortWatch(
-            context, self._sockets, self._refusals, now_ms, wants_keys=wants_keys
-        )
-        """The connections to the sockets that listen."""
-        self._make_senders(limits or OwnFrameLimit(), peer_runs, inbox_kind)
-        self.relay = RelayLink(
-            config.cluster, self._sockets, now_ms, self._pollers, self._mind_names_soon
-        )
-        """The connection on which writes are passed on to the leader."""
-        try:
+        with ExitStack() as opened:
+            require(OWN_DESCRIPTORS)
+            self._resolver = resolver if resolver is not None else Resolver()
+            opened.callback(self._resolver.close)
+            self.guard = KeyGuard(context, keys, self._refusals, self.counters)
+            """Who is let in."""
+            opened.callback(self.guard.close)
+            self._sockets = BusSockets(config, context, self._resolver, keys)
+            opened.callback(self._sockets.close, linger_ms=0)
+            self.endpoints = self._sockets.bound
+            """peer, client, events → the endpoint that is bound."""
+            self._pollers = Pollers(self._sockets, self._resolver.wake_fd)
+            opened.callback(self._pollers.close)
+            watched = (context, self._sockets, self._refusals, now_ms)
+            self.ports = PortWatch(*watched, wants_keys=self.guard.door is not None)
+            """The connections to the sockets that listen."""
+            self._make_senders(limits or OwnFrameLimit(), peer_runs, inbox_kind)
+            self.relay = RelayLink(
+                config.cluster, self._sockets, now_ms, self._pollers, self._mind_names_soon
+            )
+            """The connection on which writes are passed on to the leader."""
             self._connect_peers(config.peers)
-        except BaseException:
-            self.close()
-            raise
-
-    def _open_sockets(self, context: Context) -> BusSockets:
-        try:
-            sockets = BusSockets(self._config, context, self._resolver, self._keys)
-        except BaseException:
-            self.guard.close()
-            self._resolver.close()
-            raise
-        for what, endpoint in sockets.bound.items():
-            self._log.info("bus.bound", socket=what, endpoint=endpoint)
-        return sockets
+            opened.pop_all()
+        for what, endpoint in self.endpoints.items():
+            log.info("bus.bound", socket=what, endpoint=endpoint)
 
     def _make_senders(self, limits: FrameLimits, runs: PeerRuns | None, kind: InboxKind) -> None:
         """Make what reads, the senders to peers and clients, and the inbox, which answers peers."""

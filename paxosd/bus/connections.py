@@ -27,7 +27,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import zmq
 
@@ -214,22 +214,28 @@ class ConnectionGuard:
         """How many connections ended within their handshakes, for reasons that libzmq does not say.
         A client without a key may be one, and so is whoever asks whether somebody listens."""
         self._failed: deque[tuple[str, str, int]] = deque(maxlen=_FAILED_MAX)
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._to_end: deque[_Port] = deque()
         self._listening = [each for each, _ in listening.values()]
         self._ports: dict[Socket, _Port] = {}
-        for what, (listener, endpoint) in listening.items():
-            address = f"inproc://connections-{what}-{id(self)}"
-            monitor = context.socket(zmq.PAIR)
-            monitor.setsockopt(zmq.LINGER, 0)
-            # Without a limit: libzmq's one thread would wait for this one otherwise.
-            monitor.setsockopt(zmq.RCVHWM, 0)
-            listener.monitor(address, _ACCEPTED | _DISCONNECTED | _FAILED | _ENDED | _STOPPED)
-            monitor.connect(address)
-            number = int(endpoint.rpartition(":")[2])
-            self._ports[monitor] = _Port(what, number, limits[what], handshake_bytes)
-        self._thread = threading.Thread(target=self._work, name="paxosd-connections", daemon=True)
-        self._thread.start()
+        with ExitStack() as opened:
+            self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            opened.callback(os.close, self._wake_fd)
+            for what, (listener, endpoint) in listening.items():
+                address = f"inproc://connections-{what}-{id(self)}"
+                monitor = context.socket(zmq.PAIR)
+                opened.callback(monitor.close, 0)
+                # Without a limit: libzmq's one thread would wait for this one otherwise.
+                monitor.setsockopt(zmq.RCVHWM, 0)
+                opened.callback(listener.disable_monitor)
+                listener.monitor(address, _ACCEPTED | _DISCONNECTED | _FAILED | _ENDED | _STOPPED)
+                monitor.setsockopt(zmq.LINGER, 0)
+                monitor.connect(address)
+                number = int(endpoint.rpartition(":")[2])
+                self._ports[monitor] = _Port(what, number, limits[what], handshake_bytes)
+            name = "paxosd-connections"
+            self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._thread.start()
+            opened.pop_all()
 
     @property
     def status(self) -> dict[str, PortStatus]:

@@ -50,7 +50,11 @@ class Pollers:
         self.readable = 0
         """What has something to read, or may have. Whoever finds it empty takes its flag out."""
         self._all = epoll()
-        self._hot = epoll()
+        try:
+            self._hot = epoll()
+        except BaseException:
+            self._all.close()
+            raise
         self._sources: dict[int, tuple[Socket | None, int]] = {}
         """Each descriptor → its socket, None if it has none, and what it is readable for."""
         self.descriptors: dict[Socket | int, int] = {}
@@ -58,10 +62,14 @@ class Pollers:
         """The flags of the sockets on which something was sent, or whose connections changed."""
         self.votes: set[Socket] = set()
         """The sockets for votes that have something to read, if VOTES is among ``readable``."""
-        self.add_busy(sockets.peer, PEERS)
-        self.add_busy(sockets.client, CLIENTS)
-        self.add(sockets.events, SUBSCRIPTIONS)
-        self.add(wake_fd, NAMES)
+        try:
+            self.add_busy(sockets.peer, PEERS)
+            self.add_busy(sockets.client, CLIENTS)
+            self.add(sockets.events, SUBSCRIPTIONS)
+            self.add(wake_fd, NAMES)
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, source: Socket | int, flag: int) -> None:
         """Wait for this one, too; at first it counts as touched."""

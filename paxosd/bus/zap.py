@@ -44,8 +44,14 @@ class Door:
             self._authenticator.configure_curve_callback(
                 domain=f"paxosd-{socket}", credentials_provider=_Provider(self, socket)
             )
-        self._authenticator.start()
-        self._authenticator.thread.name = "paxosd-zap"
+        try:
+            self._authenticator.start()
+            self._authenticator.thread.name = "paxosd-zap"
+        except BaseException as error:
+            self.close()
+            if isinstance(error, RuntimeError):
+                raise DoorError("the thread that checks keys (paxosd-zap) did not start") from error
+            raise
 
     def let_in(self, socket: str, key: bytes) -> bool:
         """Whether the holder of a key may connect to a socket. Called by the thread."""

@@ -44,6 +44,7 @@ from paxosd.daemon.status import StatusReport
 from paxosd.daemon.worker import Syncer
 from paxosd.faults.live import LiveFaults
 from paxosd.host.clock import precise_clock_ms
+from paxosd.host.descriptors import lack_of
 from paxosd.host.stop_signals import SIGNALS, StopRequested
 from paxosd.net.probe import Probes
 from paxosd.replica.assembly import make_replica
@@ -78,7 +79,6 @@ class Daemon:
         self.node: Node = assembled.node
         self.machine: Machine = assembled.memory.machine
         self.wal: Wal = assembled.memory.wal
-        boot_count = assembled.claim.boot_count
         self.bus: Bus = parts.bus
         self.context = parts.context
         self.security = parts.security
@@ -87,18 +87,28 @@ class Daemon:
         self.logs = logs
         self.log = logs.logger
         self.notifier = notifier
-        self.syncer: Syncer[SyncJob] = Syncer()
-        self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
-        self.file_thread = FileThread(self.bus.register_wakeup)
-        self.flight = FlightRecorder(
-            config,
-            boot_count=boot_count,
-            run_id=assembled.run_id,
-            directory_id=self.node.directory_id,
-            logs=logs,
-        )
         self.trace = parts.trace
         self.monitoring = parts.monitoring
+        self.file_thread = FileThread(self.bus.register_wakeup)
+        with contextlib.ExitStack() as opened:
+            self.syncer: Syncer[SyncJob] = Syncer()
+            opened.callback(self.syncer.close)
+            self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
+            opened.callback(self.helper.close)
+            self.flight = FlightRecorder(
+                config,
+                boot_count=assembled.claim.boot_count,
+                run_id=assembled.run_id,
+                directory_id=self.node.directory_id,
+                logs=logs,
+            )
+            opened.callback(lambda: self.flight.close(precise_clock_ms()))
+            self._assemble(parts, assembled, read)
+            opened.pop_all()
+
+    def _assemble(self, parts: Parts, assembled: Assembled, read: ReadConfig) -> None:
+        """What needs the threads."""
+        config, logs, notifier = self.config, self.logs, self.notifier
         self.replica = self._make_replica(assembled)
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
         self.reload = Reload(config, read, logs, self.log_level, notifier)
@@ -301,6 +311,17 @@ class Daemon:
         return encode_status(self.report.make(self.turns))
 
 
+def daemon_of(
+    config: Config, parts: Parts, logs: Logs, notifier: Notifier, read: ReadConfig
+) -> Daemon:
+    """The daemon of these parts, which are closed if none comes of them."""
+    try:
+        return Daemon(config, parts, logs, notifier, read)
+    except BaseException:
+        parts.close()
+        raise
+
+
 def run(config: Config, read: ReadConfig) -> int:
     """Run one node in the foreground until SIGTERM or SIGINT; returns the exit code. ``read``: for
     a reload.
@@ -335,7 +356,7 @@ def _run(config: Config, read: ReadConfig) -> int:
             logs.logger.info("config.environ_ignored", variables=list(config.ignored_environ))
         gc.disable()  # see _tune
         parts = start_up(config, logs, notifier, random.Random())
-        daemon = Daemon(config, parts, logs, notifier, read)
+        daemon = daemon_of(config, parts, logs, notifier, read)
         SIGNALS.note(daemon.syncer.wake)
         _tune()
         logs.logger.info("node.ready", peer=config.me.peer, client=config.me.client,
@@ -353,12 +374,13 @@ def _run(config: Config, read: ReadConfig) -> int:
     except Exception as error:
         if daemon is not None:
             daemon.faults.plan.flush()  # the hit that this may be the doing of, first
+        error = lack_of(error) or error
         notifier.stopping(str(error))
         in_json = ends_in_json(config.log.format, config.log.file, sys.stderr)
         code = _log_failure(logs, error, in_json=in_json)
         if in_json and not config.log.file:
             return code
-        raise
+        raise error
     finally:
         if daemon is not None:
             daemon.flight.close(precise_clock_ms())

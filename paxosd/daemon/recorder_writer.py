@@ -32,7 +32,8 @@ class RecorderWriter:
         directory = data_dir / DIRECTORY
         directory.mkdir(mode=0o700, exist_ok=True)
         self._recorder = recorder
-        self.files = RingFiles(RealDisk(directory), bytes_max)
+        self._disk = RealDisk(directory)
+        self.files = RingFiles(self._disk, bytes_max)
         self._wanted = threading.Event()
         """To write now, and not only when it is time."""
         self._written = threading.Event()
@@ -48,6 +49,7 @@ class RecorderWriter:
             self._written.set()
         self._write()
         self.files.close()
+        self._disk.close()
 
     def _write(self) -> None:
         now_us, wall_us = clock_ns() // 1000, time.time_ns() // 1000

@@ -80,11 +80,23 @@ class Parts:
     monitoring: Monitoring | None = None
     """Shows monitors the node over HTTP; None: nothing does."""
 
+    def close(self) -> None:
+        """Close all that was opened, where no daemon comes of it."""
+        self.bus.close()
+        self.context.destroy(linger=0)
+        if self.trace is not None:
+            self.trace.close()
+        self.assembled.memory.wal.close()
+        self.faults.close()
+        if self.monitoring is not None:
+            self.monitoring.close()
+        self.data_dir.close()
+
 
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
     """Open, recover, replay and bind. Raises DescriptorsError, KeyFileError, DataDirLocked,
-    IdentityError, PermissionError, StorageError, BindError, HttpError; what was opened before is
-    closed."""
+    IdentityError, PermissionError, StorageError, BindError, DoorError, HttpError, and what the
+    system or ZeroMQ says; what was opened before is closed."""
     security = read_security(config)
     log_security(config, security, logs.logger)
     limits = descriptors.set_up(descriptors.needed(len(config.cluster.members)))
@@ -104,6 +116,8 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
             faults = _live_faults(config, data_dir, logs)
             opened.callback(faults.close)
             trace = _open_trace(config, data_dir, faults, logs, security)
+            if trace is not None:
+                opened.callback(trace.close)
             equipment = Equipment(
                 log=logs.logger,
                 log_disk=log_disk,
@@ -121,8 +135,12 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
             )
         opened.callback(parts.memory.wal.close)
         _log_membership(parts.node, logs)
+        # With too few, libzmq would end the process with its first socket, without a word.
+        descriptors.require(descriptors.A_MEMBER * (1 + len(config.cluster.members)))
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        opened.callback(context.destroy, linger=0)
         bus = _open_bus(config, context, parts, faults, trace, security, logs)
+        opened.callback(bus.close)
         used = descriptors.used()
         bus.ports.limit(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()
@@ -140,7 +158,9 @@ def _open_bus(
 ) -> Bus:
     security.use(parts.memory.machine)
     check_rights(config, parts.memory.machine.rights)
-    bus = Bus(
+    if missing := missing_options():
+        logs.logger.debug("bus.tcp_options", missing=list(missing))
+    return Bus(
         bus_config(config, parts.run_id, parts.links.peers),
         context,
         logs.logger,
@@ -150,9 +170,6 @@ def _open_bus(
         inbox_kind=Inbox if trace is None else trace.recorder.inbox,
         keys=security.keys(config.security.rollout),
     )
-    if missing := missing_options():
-        logs.logger.debug("bus.tcp_options", missing=list(missing))
-    return bus
 
 
 def _open_trace(

@@ -122,6 +122,8 @@ class DaemonTrace:
         self._records.put(None)
         if self._thread is not None:
             self._thread.join(CLOSE_S)
+        else:
+            self._work()  # the start has failed
 
     # -- in the thread
 
@@ -137,6 +139,7 @@ class DaemonTrace:
             self._append(self._packer.take())
         if self._file is not None:
             self._file.close()
+        self._disk.close()
 
     def _append(self, block: bytes) -> None:
         if not block or self._file is None:

@@ -49,8 +49,10 @@ def run_dev(
     try:
         for line in [*describe(cluster), *not_handed_on(cluster, os.environ)]:
             say(line)
-        if cluster.fresh and len(cluster.nodes) == 1:
-            init_alone(cluster.nodes[0].config)
+        if len(cluster.nodes) == 1:
+            config = cluster.nodes[0].config
+            if cluster.fresh or not config.node.data_dir.exists():
+                init_alone(config)
         supervisor = Supervisor(
             [child_spec(node) for node in cluster.nodes],
             restart_after_ms=restart_after_ms,

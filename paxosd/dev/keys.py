@@ -5,14 +5,17 @@ DIR/admin.key     the key of the first admin: paxosctl --key-file DIR/admin.key
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from paxosd.config.schema import MemberConfig
 from paxosd.daemon.keygen import write_key, write_trust
-from paxosd.net.key_files import ServerKey, TrustFile, make_key
+from paxosd.net.key_files import KeyFileError, ServerKey, TrustFile, make_key, read_key_file
 
 TRUST, ADMIN = "paxosd.trust", "admin.key"
 ADMIN_NAME = "admin"
+CLUSTER_PREFIX = "dev-"
+"""What the ids of these clusters begin with."""
 
 
 def make_keys(directory: Path, members: Mapping[str, MemberConfig], cluster: str) -> None:
@@ -27,6 +30,20 @@ def make_keys(directory: Path, members: Mapping[str, MemberConfig], cluster: str
     write_key(directory / ADMIN, admin)
     peers = {name: key.public_key for name, key in keys.items()}
     write_trust(directory / TRUST, TrustFile(peers, {ADMIN_NAME: admin.public_key}))
+
+
+def clear(directory: Path) -> None:
+    """Remove what a first start has left that ended before it wrote a configuration: keys that are
+    nobody's, for the id of their cluster is in no file. Anything else stays, and is in the way."""
+    if any(path.is_dir() for path in directory.glob("n[1-9]")):
+        return  # nodes have run here
+    left = [*directory.glob(".*.key.*.tmp"), *directory.glob(f".{TRUST}.*.tmp")]
+    for path in [*directory.glob("n[1-9].key"), directory / ADMIN]:
+        with suppress(KeyFileError):
+            if read_key_file(path).cluster.startswith(CLUSTER_PREFIX):
+                left.append(path)
+    for path in left:
+        path.unlink(missing_ok=True)
 
 
 def security_values(directory: Path, name: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from paxosd.config.schema import Config, MemberConfig
 from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load
-from paxosd.dev.keys import make_keys, security_values
+from paxosd.dev.keys import CLUSTER_PREFIX, clear, make_keys, security_values
 from paxosd.host import toml
 
 NODES_DEFAULT = 3
@@ -93,7 +93,8 @@ def prepare(
             )
     else:
         members = members_at(base_port or BASE_PORT_DEFAULT, nodes or NODES_DEFAULT)
-        cluster_id = "dev-" + os.urandom(4).hex()
+        cluster_id = CLUSTER_PREFIX + os.urandom(4).hex()
+        clear(directory)
         if keys:
             make_keys(directory, members, cluster_id)
     _write_missing(directory, members, cluster_id)

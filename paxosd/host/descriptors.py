@@ -40,7 +40,7 @@ class Limits(NamedTuple):
 
 
 class DescriptorsError(Exception):
-    """The limit is too low for this node; the text says what to do."""
+    """The limit is too low for this node, or all are taken; the text says what to do."""
 
 
 _lock = threading.Lock()
@@ -63,10 +63,26 @@ def set_up(needed: int = 0) -> Limits:
         raise DescriptorsError(
             f"this process may have {total} file descriptors, and needs {needed}: {ADVICE}"
         )
+    if needed and (present := used()) + needed > total:
+        raise DescriptorsError(
+            f"this process may have {total} file descriptors, and was started with {present} of "
+            f"them open; it needs {needed}: {ADVICE}, or have who starts it close some"
+        )
     with _lock:
         _limits = Limits(total, min(RESERVE, total // RESERVE_SHARE))
         _set(_limits.total if _inside else _limits.shared)
     return _limits
+
+
+def require(count: int) -> None:
+    """Raises DescriptorsError unless so many may still be opened, the reserve included."""
+    present = used()
+    total = _limits.total if _limits is not None else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if present + count > total:
+        raise DescriptorsError(
+            f"{present} of the {total} file descriptors that this process may have are open, and "
+            f"it needs {count} more: {ADVICE}"
+        )
 
 
 @contextmanager
@@ -94,8 +110,8 @@ def used() -> int:
     try:
         with reserved():
             return len(os.listdir("/proc/self/fd")) - 1
-    except OSError:
-        return -1
+    except OSError as error:
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if error.errno in EXHAUSTED else -1
 
 
 def words(number: int) -> str:
@@ -104,6 +120,17 @@ def words(number: int) -> str:
         return "the machine has no file descriptor left: raise fs.file-max, or find who has them"
     limit = _limits.total if _limits is not None else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return f"this process has all the {limit} file descriptors that it may have: {ADVICE}"
+
+
+def lack_of(error: BaseException) -> DescriptorsError | None:
+    """What an error is to people that came about because a descriptor could not be had; None: it
+    is another one. It goes by ``errno``, which errors of the system, of ZeroMQ and of the storage
+    have alike."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, DescriptorsError) or number not in EXHAUSTED:
+        return None
+    said, advice = str(error), words(number)
+    return DescriptorsError(said if advice in said else advice)
 
 
 def _set(soft: int) -> None:

@@ -1,14 +1,19 @@
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from paxosd.config.schema import MemberConfig
 from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load
+from paxosd.daemon.keygen import keygen
 from paxosd.dev.dev import child_spec, describe, next_commands, not_handed_on
 from paxosd.dev.layout import members_at, prepare
 from paxosd.dev.ports import PortsTakenError, check_ports
+from paxosd.net.key_files import KeyFileError
 
 
 class TestPorts:
@@ -160,3 +165,24 @@ class TestWords:
         export = "export PAXOSCTL_ENDPOINTS=tcp://127.0.0.1:9010,tcp://127.0.0.1:9020"
         assert [line.strip() for line in text.splitlines()].count(export) == 1
         assert "--endpoints" not in text
+
+
+def test_a_first_start_that_is_killed_is_begun_anew():
+    """At each step: `paxosd dev` goes on, with keys or without, and no key of the first is left."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.dev.killed"], cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 15, "steps"
+
+
+def test_keys_of_others_and_of_nodes_that_ran_stay(tmp_path):
+    for cluster, ran in (("orders", False), ("dev-1", True)):
+        place = tmp_path / cluster
+        place.mkdir()
+        keygen("n1", "peer", cluster, place / "n1.key", None, None)
+        if ran:
+            (place / "n1").mkdir()
+        with pytest.raises(KeyFileError, match="a key is never overwritten"):
+            prepare(place, 3, None, keys=True)

@@ -1,14 +1,16 @@
 """A node that lacks room beside its log, or descriptors, goes on as far as it safely can."""
 
 import contextlib
+import os
 import resource
 import socket
+import subprocess
 import threading
 
 import pytest
 
 from paxosd.daemon import exits
-from tests.processes.processes import Daemons, wait_for
+from tests.processes.processes import Daemons, clean_environ, wait_for
 
 
 @pytest.fixture
@@ -43,6 +45,22 @@ class TestFullDirectory:
 def limited(most):
     """What makes a process live with so many descriptors."""
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def started_with(daemons, taken, most=192):
+    """n1 with so many descriptors open besides the first three: exit code, and what it said."""
+
+    def before_exec():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        for number in range(3, 3 + taken):
+            os.dup2(0, number)
+
+    done = subprocess.run(
+        daemons.command("n1"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, check=False, timeout=60, env=clean_environ(),
+        close_fds=False, preexec_fn=before_exec,
+    )  # fmt: skip
+    return done.returncode, done.stderr
 
 
 class Idle:
@@ -151,6 +169,18 @@ class TestFewDescriptors:
         assert code == exits.CONFIG
         assert "64 file descriptors" in words
         assert "ulimit -n" in words
+
+    def test_too_few_are_left_to_a_node_that_is_started_with_many_open(self, few):
+        """However few: a sentence, no abort of libzmq, no traceback; and with enough it starts."""
+        few.kill("n1")
+        for taken in (187, 180, 150, 120, 100, 90, 85):
+            code, words = started_with(few, taken)
+            assert code == exits.CONFIG, (taken, words)
+            assert "file descriptors" in words, taken
+            assert "ulimit -n" in words, taken
+            assert "Traceback" not in words, taken
+        few.start("n1", preexec=limited(192))
+        few.wait_up("n1")
 
     def test_the_soft_limit_is_raised(self, few):
         few.kill("n1")
