@@ -70,6 +70,8 @@ def change(table: RightsTable, changed: Principal) -> RightsTable:
         return table
     if PEER in (before.role, changed.role) and before.role != changed.role:
         raise ChangeError(f"{changed.name}: a node's key cannot become another's, nor the reverse")
+    if changed.role == PEER and (changed.read or changed.write):
+        raise ChangeError(f"{changed.name} is a node, whose key reads and writes no keys")
     if before.role == ADMIN and changed.role != ADMIN:
         _leave_an_admin(table, changed.name)
     return _next(table, _with(table, changed))

@@ -7,6 +7,7 @@ import click
 
 from paxosctl.auth import can, tables
 from paxosctl.auth.asking import Known, Made, Make, make, read
+from paxosctl.auth.finishing import finish_objection
 from paxosctl.auth.key_writing import kept, new_key, servers_of
 from paxosctl.auth.tables import ChangeError
 from paxosctl.auth.view import made_view, principal_view, table_view
@@ -185,7 +186,8 @@ def show_verb(settings: Settings, name: str) -> None:
 
 @_own_verb("rotate")
 @click.argument("name")
-@click.option("--finish", is_flag=True, help="Take all keys of NAME away but the newest.")
+@click.option("--finish", is_flag=True, help="Take all keys of NAME away but the newest.  "
+              "[refused while NAME is seen to use another: --force]")  # fmt: skip
 @_writes_key
 def rotate_verb(
     settings: Settings,
@@ -203,9 +205,8 @@ def rotate_verb(
     with settings.client() as client:
         if finish:
             if public_key or place:
-                raise click.UsageError("--finish makes no key: it goes with no other option")
-            made = _make(client, lambda now: tables.finish(now, name))
-            settings.show(made_view(made, [f"the newest key of {name} is its only one"]))
+                raise click.UsageError("--finish makes no key: it goes with --force alone")
+            _finish(settings, client, name, force=force)
             return
         known = read(client)
         who = _found(known, name)
@@ -333,6 +334,21 @@ for each in (init_verb, new_verb, list_verb, show_verb, rotate_verb, revoke_verb
 
 
 # -- what they share
+
+
+def _finish(settings: Settings, client: Client, name: str, *, force: bool) -> None:
+    """The old keys go, unless their holder is seen to use one of them."""
+    views = [] if force else survey(client)
+    own_key = b"" if force or client.key is None else client.key.public_key
+
+    def end(now: RightsTable) -> RightsTable:
+        objection = finish_objection(tables.named(now, name), views, own_key)
+        if objection:
+            raise ChangeError(f"{objection}; or --force")
+        return tables.finish(now, name)
+
+    made = _make(client, end)
+    settings.show(made_view(made, [f"the newest key of {name} is its only one"]))
 
 
 def _own_key(client: Client) -> KeyFile:

@@ -90,6 +90,10 @@ class Authority:
         """The rights table in force here, as far as this node has applied the log."""
         self._ring = Holders(self._peers, self._admins, NO_RIGHTS, 1)
 
+    def under(self, table: RightsTable) -> Holders:
+        """Who would be let in if this table were in force."""
+        return Holders(self._peers, self._admins, table, 0)
+
     def use(self, table: RightsTable) -> None:
         """This table is in force from now on."""
         if table is not self.table:

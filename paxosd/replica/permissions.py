@@ -36,10 +36,10 @@ from paxosd.core.cluster_settings import LEVEL_KEYS
 from paxosd.core.commands import CLUSTER, FENCE, MEMBERS, RIGHTS, Entry, with_requester
 from paxosd.core.effects import BUSY, FORBIDDEN, REFUSALS, UNCONFIRMED, Refusal
 from paxosd.core.requests import COUNT, GET, LEASE, LEASES, NEWEST, RANGE
-from paxosd.core.rights import PEER, Principal, covers, prefix_text
+from paxosd.core.rights import PEER, Principal, RightsTable, covers, prefix_text
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.rights_check import may_do
-from paxosd.replica.authority import Authority
+from paxosd.replica.authority import Authority, Holders
 from paxosd.wire import encode_entry
 
 SHOWN_KEY_BYTES = 60
@@ -209,6 +209,10 @@ class Permissions:
             "settings and rights, but no data: add it to the table first (paxosctl auth)"
         )
 
+    def keys_under(self, table: RightsTable) -> Holders:
+        """Who would be let in here if this table were in force."""
+        return self._authority.under(table)
+
     def named(self, key: bytes, entry: Entry, blob: bytes) -> tuple[Entry, bytes]:
         """An entry of session 0 that was admitted, and its bytes, with the key of who asks: what
         the client wrote there itself is of no account."""
@@ -310,6 +314,8 @@ def _shown(who: Principal) -> str:
 
 
 def _advice(who: Principal) -> str:
+    if who.role == PEER:
+        return "; a node's key is for the protocol alone: ask with the key of a person or a program"
     return f"; an admin can change that: paxosctl auth set {who.name}"
 
 

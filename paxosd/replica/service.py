@@ -317,7 +317,7 @@ class Service:
         if entry.session == 0:
             entry, blob = self._permissions.named(key, entry, blob)
         self._machine.work.units += len(entry.commands) + len(blob) // UNIT_BYTES
-        refusal = control_refusal(entry, self._node, self._machine, self._room)
+        refusal = control_refusal(entry, self._node, self._machine, self._room, self._permissions)
         if refusal:
             self._invalid(client, message.request_id, refusal)
             return

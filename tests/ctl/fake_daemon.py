@@ -112,6 +112,8 @@ class FakeDaemon:
         self.name = name
         self.key = key
         self.rollout = "" if key is None else "done"
+        self.security_key = ""
+        """The key by which it says that it proves itself, in Z85."""
         self.admits = {"client": set(), "events": set()}
         self.trusted = {}
         self._asker = b""
@@ -402,5 +404,5 @@ class FakeDaemon:
             membership=membership, wall_ms=time.time_ns() // 1_000_000, uptime_ms=1000,
             disk=DiskStatus(path="nowhere", free_bytes=1, wal_bytes=1, wal_segments=1),
             rss_bytes=1, faults_enabled=True, fault_count=len(self.plan),
-            security=SecurityStatus(rollout=self.rollout),
+            security=SecurityStatus(key=self.security_key, rollout=self.rollout),
         )  # fmt: skip

@@ -3,19 +3,14 @@
 import json
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from paxosctl.auth import can, tables
 from paxosctl.cli.main import run
 from paxosctl.client.client import Client
 from paxosctl.client.errors import OutcomeUnknownError
 from paxosd.core.cluster_settings import LEVEL_KEYS, ClusterSettings
-from paxosd.core.commands import prefix_end
-from paxosd.core.rights import Principal
-from paxosd.core.state.rights_check import may_do
 from paxosd.net.key_files import (
     ServerKey,
     key_file_text,
@@ -262,52 +257,3 @@ class TestChanges:
         assert made["changed"] == [
             "rights are required", "a node that is cut off serves for 5000 ms"
         ]  # fmt: skip
-
-
-class TestCanI:
-    def test_it_answers_without_trying(self, begun, keyed):
-        json_of(begun("new", "app1", "--read", "/app/", "--write", "/app/jobs/"))
-        let_in(keyed, "app1")
-        assert json_of(begun("can-i", "put", "/app/jobs/1", key="app1"))["allowed"]
-        assert json_of(begun("can-i", "put", "/app/jobs/1", "--as", "app1"))["allowed"]
-        assert json_of(begun("can-i", "watch", "/app/", "--prefix", key="app1"))["allowed"]
-        code, out, err = begun("can-i", "put", "/app/x", key="app1")
-        assert code == 1
-        assert json.loads(out)["allowed"] is False
-        assert json.loads(err) == {
-            "error": "forbidden",
-            "message": 'app1 (client) may not write "/app/x": its write prefixes are /app/jobs/; '
-            "an admin can change that: paxosctl auth set app1",
-        }
-        assert begun("can-i", "get", "/", "--prefix", key="app1")[0] == 1
-        assert begun("can-i", "put", "/x", "--as", "root", key="app1")[0] == 1  # not its business
-        assert json_of(begun("can-i", "put", "/x"))["allowed"]
-
-    def test_an_admin_by_a_trust_file_alone_may_read_and_writes_nothing(self, begun, keyed):
-        json_of(begun("new", "rescue", "--role", "admin"))
-        key = let_in(keyed, "rescue")
-        assert json_of(begun("can-i", "put", "/x", key="rescue"))["allowed"]
-        table = tables.revoke(keyed.machine.rights, "rescue")
-        keyed.machine.rights = replace(table, revoked=frozenset())  # as if it had never been in it
-        admit_at(keyed, key)
-        for words in (("put", "/x"), ("lock", "/x"), ("put", "/x", "--as", "rescue")):
-            code, _, err = begun("can-i", *words, key="rescue")
-            assert code == 1
-            assert "may change no data" in json.loads(err)["message"]
-        assert begun("/x", "v", key="rescue", verb="put")[0] == 77
-        assert json_of(begun("can-i", "get", "/x", key="rescue"))["allowed"]
-        assert json_of(begun("can-i", "put", "/x", "--as", "root", key="rescue"))["allowed"]
-
-    @pytest.mark.parametrize("verb", ["put", "delete", "cas"])
-    @pytest.mark.parametrize("key", [b"/r/1", b"/w/1", b"/rw/1", b"/none"])
-    def test_it_agrees_with_what_is_applied(self, verb, key):
-        who = Principal("app1", "client", (b"/r/", b"/rw/"), (b"/w/", b"/rw/"))
-        command = {"put": [1, key, b"v"], "delete": [2, key], "cas": [4, key, None, b"v"]}[verb]
-        assert (can.may(who, verb, key, prefix=False) == "") == may_do(who, command)
-
-    def test_a_prefix_is_covered_as_a_whole(self):
-        who = Principal("app1", "client", (b"/a/b/",), (b"/a/b/",))
-        for key, allowed in ((b"/a/b/", True), (b"/a/b/c", True), (b"/a/", False), (b"", False)):
-            may = can.may(who, "delete", key, prefix=True) == ""
-            assert may is allowed
-            assert may is may_do(who, [3, key, prefix_end(key)])
