@@ -102,6 +102,15 @@ def test_an_unknown_name_would_be_noticed(query):
     assert unknown(query)
 
 
+def test_no_figure_of_an_alert_has_fifteen_digits():
+    """Rates are no whole numbers: each is rounded, a time in seconds with its unit."""
+    shown = re.findall(r"{{ *\$value([^}]*)}}", RULES.read_text())
+    assert shown
+    assert {each.strip() for each in shown} <= {
+        "| humanize", "| humanizeDuration", '| printf "%.0f"'
+    }  # fmt: skip
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 @pytest.mark.parametrize("command", [("check", "rules", RULES), ("test", "rules", RULES_TEST)])
 def test_promtool(command):
