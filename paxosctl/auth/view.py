@@ -40,7 +40,7 @@ def table_view(known: Known) -> View:
     if not table.version:
         notes.append("there is no rights table yet: an admin makes it with paxosctl auth init")
     elif not table.required:
-        notes.append("rights are not required: everybody may all (paxosctl auth require)")
+        notes.append("rights are not required: everybody may do everything (paxosctl auth require)")
     if known.in_trust_file:
         notes.append(f"{known.asker} is an admin by the nodes' trust files alone")
     if not known.is_whole:

@@ -244,6 +244,17 @@ class Group(click.Group):
         verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         return [(n, each.get_short_help_str(SUMMARY_MAX)) for n, each in verbs if each is not None]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the nearest verb for one that does not exist."""
+        name, known = args[0] if args else "", self.list_commands(ctx)
+        if name and not name.startswith("-") and name not in known:
+            from paxosd.config.settings import nearest  # noqa: PLC0415 -- only for an error
+
+            ctx.fail(f'there is no verb "{name}"; {nearest(name, known)}')
+        return super().resolve_command(ctx, args)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Verbs with their sentences, and options."""
         from click.shell_completion import CompletionItem  # noqa: PLC0415 -- for a shell that asks

@@ -29,7 +29,7 @@ from paxosctl.client.errors import (
 from paxosctl.client.reach import open_tcp
 from paxosd.core.client.endpoints import HANDSHAKE_REFUSED, EndpointState
 from paxosd.core.cluster_settings import LEVEL_LATEST
-from paxosd.core.effects import BUSY, INVALID
+from paxosd.core.effects import BUSY, INVALID, REFUSALS
 from paxosd.core.status import NodeStatus
 from paxosd.host.wording import lasted, listed
 from paxosd.net.resolver import NO_HOST, UNRESOLVED, ResolveError
@@ -68,7 +68,7 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
     # What has become of the names that were asked for by now.
     states |= {e.endpoint: e for e in client.troubles() if e.message.startswith(UNRESOLVED)}
     final = lost_for_good(each.status for each in answers.values() if each.status is not None)
-    busy = {each.endpoint for each in error.troubles if each.code == BUSY}
+    busy = {each.endpoint: each.message for each in error.troubles if each.code == BUSY}
     lines = []
     until_s = time.monotonic() + TCP_TOTAL_S
     for name, trouble in states.items():
@@ -81,7 +81,7 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
             left_s = min(TCP_S, until_s - time.monotonic())
             lines.append((name, unreachable_words(name, trouble.message, left_s)))
         else:
-            lines.append((name, _reachable(answer, name in busy, final)))
+            lines.append((name, _reachable(answer, busy.get(name), final)))
     return lines
 
 
@@ -208,8 +208,9 @@ def _hangs_up(connection: socket.socket) -> bool:
     return False
 
 
-def _reachable(answer: Answer, busy: bool, final: tuple[str, str] | None) -> str:
-    """``final``: see :func:`paxosctl.cli.health.lost_for_good`."""
+def _reachable(answer: Answer, busy: str | None, final: tuple[str, str] | None) -> str:
+    """``busy``: what the node said when it refused for that; None: it did not. ``final``: see
+    :func:`paxosctl.cli.health.lost_for_good`."""
     if answer.error is not None:
         if isinstance(answer.error, RefusedError):
             return f"it refuses to talk: {answer.error}"
@@ -219,7 +220,10 @@ def _reachable(answer: Answer, busy: bool, final: tuple[str, str] | None) -> str
         )
     status = answer.status
     assert status is not None
-    if busy:
+    if busy is not None:
+        reason = busy.partition(f"{REFUSALS[BUSY]}: ")[2]
+        if reason:  # not for its queue
+            return f"{status.node} cannot say now: {reason}; try again"
         return f"{status.node} is busy, its queue is full: try again, send less at a time"
     if final is not None:
         best, words = final

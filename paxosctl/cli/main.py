@@ -31,7 +31,7 @@ from paxosctl.cli.streams import (
     say,
     say_json,
 )
-from paxosctl.cli.verbs import VERBS
+from paxosctl.cli.verbs import SECTIONS, VERBS
 from paxosctl.client.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -70,16 +70,11 @@ class _Verbs(Group):
         """By the table: to ask each verb would import all of the program."""
         return [(name, verb.summary) for name, verb in VERBS.items()]
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Names the nearest verb for one that does not exist."""
-        name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in VERBS:
-            from paxosd.config.settings import nearest  # noqa: PLC0415 -- only for an error
-
-            ctx.fail(f'there is no verb "{name}"; {nearest(name, VERBS)}')
-        return super().resolve_command(ctx, args)
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By what they are for."""
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, VERBS[name].summary) for name in names])
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,6 +4,7 @@ A verb's module is imported when the verb is used, so that a short command, and 
 verbs, start fast. Each summary is the first sentence of the verb's own help; a test compares them.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -101,8 +102,8 @@ VERBS = {
     "why-slow": Verb("why_slow", "Where the time of requests goes, by stage and by node."),
     "blame": Verb(
         "blame",
-        "Who changed a key: revision, slot, ballot, leader, time, session and client "
-        "of each change.",
+        "Who changed a key: revision, slot, ballot, leader, time, session, client and "
+        "principal of each change.",
     ),
     "audit": Verb("audit", "Check the rules of Paxos on what nodes recorded and on their logs."),
     "trace": Verb(
@@ -115,3 +116,18 @@ VERBS = {
         "The protocol in a simulator, from a seed: the very node code of the daemon, no cluster.",
     ),
 }
+
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Keys and values": (
+        "put", "get", "delete", "cas", "incr", "txn", "outcome", "watch", "export", "import",
+    ),
+    "Locks, elections, and keys that go by themselves": ("lock", "elect", "lease"),
+    "Look at a cluster": ("status", "health", "leader", "hash", "top", "doctor"),
+    "Change a cluster": ("member", "cluster", "auth", "node", "snapshot", "backup"),
+    "What happened, and why": (
+        "log", "explain", "why-slow", "blame", "audit", "trace", "debug",
+    ),
+    "Load it, break it, check it, simulate it": ("bench", "fault", "check", "sim"),
+    "This program": ("shell", "context", "man", "completion"),
+}  # fmt: skip
+"""How the list of all verbs is divided for people."""

@@ -257,7 +257,7 @@ class Handshakes:
         if code == KEY_UNKNOWN and value == _ZAP_REFUSED:
             return (
                 f"{where} does not know the key of {who}: it was revoked, or never added: "
-                "paxosctl auth list"
+                "paxosctl auth list (or it is not the node's client port)"
             )
         if code == KEY_UNKNOWN:
             return f"{where} cannot check keys just now (ZAP status {value}); its log says why"

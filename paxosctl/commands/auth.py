@@ -169,7 +169,7 @@ def new_verb(
 
 @verb("list")
 def list_verb(settings: Settings) -> None:
-    """List everybody who has a key, with the rights; who is no operator sees itself alone."""
+    """List everybody who has a key, with the rights; clients see only themselves."""
     with settings.client() as client:
         known = read(client)
     settings.show(table_view(known))
@@ -291,13 +291,14 @@ def set_verb(
               help="For how long a node that is cut off from the others serves reads.  "
               "[default: as it is; 60s at first]")  # fmt: skip
 def require_verb(settings: Settings, state: str, unconfirmed: int | None) -> None:
-    """Say whether rights are required. Off: everybody may all, with a key or without one."""
+    """Require rights from now on; or, with `off`, stop: then everybody may do everything, with a
+    key or without one. `auth list` says which it is."""
     on = state == "on"
     with settings.client() as client:
         if on:
             _check_ports(survey(client))
         made = _make(client, lambda now: tables.require(now, on=on, unconfirmed_ms_max=unconfirmed))
-    words = "rights are required" if on else "rights are not required: everybody may all"
+    words = "rights are required" if on else "rights are not required: everybody may do everything"
     settings.show(made_view(made, [words]))
 
 
@@ -407,7 +408,9 @@ def _principal(
 
 def _check_prefixes(role: str, reads: Sequence[bytes], writes: Sequence[bytes]) -> None:
     if role in (ADMIN, PEER) and (reads or writes):
-        raise click.UsageError(f"an {ADMIN} may all, and a {PEER} nothing: neither has prefixes")
+        raise click.UsageError(
+            f"an {ADMIN} may do everything, and a {PEER} nothing: neither has prefixes"
+        )
 
 
 def _with_key(

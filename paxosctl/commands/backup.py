@@ -63,10 +63,10 @@ def _explained() -> Iterator[None]:
 @verb("take")
 @_directory
 @click.option("--keep", type=Whole(1), default=None,
-              help="Then remove all but the newest that many of this cluster.  [default: none is "
-              f"removed; with --keep-days: {KEEP_MIN}]")  # fmt: skip
+              help="Keep the newest NUMBER backups of this cluster, and remove its others.  "
+              f"[default: none is removed; with --keep-days: {KEEP_MIN}]")  # fmt: skip
 @click.option("--keep-days", type=Whole(1, 36_500), default=None,
-              help="Keep all of the last that many days besides.")  # fmt: skip
+              help="Keep all backups of the last NUMBER days, too.")  # fmt: skip
 @click.option("--endpoint", type=EndpointList(), default=None,
               help="The client endpoint of the node to ask.  [default: the leader]")  # fmt: skip
 def take_verb(

@@ -67,7 +67,10 @@ OPTIONAL = (
 @verb("status")
 @click.option("--cluster", is_flag=True, help="Ask every node, not only the first that answers.")
 def status_verb(settings: Settings, cluster: bool) -> None:
-    """Show what a node knows about itself and its peers. Works without a quorum."""
+    """Show what a node knows about itself and its peers. Works without a quorum.
+
+    Below the table it says which links are broken, if any, and what to do.
+    """
     with settings.client() as client:
         if cluster:
             settings.show(_cluster(survey(client)))

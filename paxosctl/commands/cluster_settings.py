@@ -25,6 +25,7 @@ from paxosd.core.cluster_settings import (
 from paxosd.core.commands import Status
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import parse_whole
+from paxosd.host.sizes import parse_size_bytes
 
 
 @click.group("cluster", cls=Group)
@@ -47,15 +48,16 @@ class Assignment(click.ParamType[tuple[str, int]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, int]:
-        """Key and number; a time may have a unit."""
+        """Key and number; a time and a size may have a unit."""
         key, equals, text = value.partition("=")
         if not equals:
             self.fail(f'"{value}" must read KEY=VALUE', param, ctx)
         if key not in BOUNDS:
             self.fail(f'"{key}" is no setting of the cluster; {nearest(key, BOUNDS)}', param, ctx)
         has_unit = key.endswith("_ms") and not text.strip()[-1:].isdigit()
+        number_of = parse_size_bytes if "_bytes" in key else parse_whole
         try:
-            return key, parse_duration_ms(text) if has_unit else parse_whole(text)
+            return key, parse_duration_ms(text) if has_unit else number_of(text)
         except ValueError as error:
             self.fail(f"{key}: {error}", param, ctx)
 
@@ -85,7 +87,8 @@ def show_verb(settings: Settings) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 @click.argument("assignments", type=Assignment(), nargs=-1, required=True)
 def set_verb(settings: Settings, dry_run: bool, assignments: Sequence[tuple[str, int]]) -> None:
-    """Set KEY=VALUE …, all in one change. A time may have a unit, such as session_ttl_ms=2h."""
+    """Set KEY=VALUE …, all in one change. A time or a size may have a unit, such as
+    session_ttl_ms=2h or quota_bytes=10GiB."""
     with settings.client() as client:
         views = survey(client)
         before, epoch = _latest(views)

@@ -105,6 +105,11 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
         found = json.loads(line, object_pairs_hook=_members)
     except _SameNameError as error:
         raise KeyLineError(f"line {number}: {error}") from None
+    except UnicodeDecodeError:
+        raise KeyLineError(f"line {number} is no text in UTF-8") from None
+    except json.JSONDecodeError as error:
+        words = f"line {number} is no JSON: {error.msg} at character {error.colno}"
+        raise KeyLineError(words) from None
     except (ValueError, RecursionError) as error:
         raise KeyLineError(f"line {number} is no JSON: {error}") from None
     if not isinstance(found, dict):

@@ -7,7 +7,7 @@ import click
 from paxosctl.cli import complete
 from paxosctl.cli.app import Settings, Whole, check_key, negative, raw, verb
 from paxosctl.cli.render import View, as_cell, as_json
-from paxosctl.cli.streams import read_all
+from paxosctl.cli.streams import StreamError, read_all
 from paxosctl.cli.transaction_text import TextError, parse_transaction
 from paxosctl.client.transactions import TxnResult
 from paxosd.core.commands import KeyValue
@@ -70,7 +70,7 @@ def _content(file: str) -> bytes:
         with open(file, "rb") as opened:
             return opened.read()
     except OSError as error:
-        raise click.UsageError(f"cannot read {file}: {error.strerror}") from None
+        raise StreamError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _view(result: TxnResult) -> View:

@@ -36,7 +36,8 @@ class Quorums:
         if self.phase1 + self.phase2 <= n or not (self.phase1 <= n and self.phase2 <= n):
             raise ValueError(
                 f"quorums of {self.phase1} (phase 1) and {self.phase2} (phase 2) "
-                f"of {n} voters need not meet"
+                f"of {n} voters need not meet: together they must be more than {n}, and each at "
+                f"most {n}"
             )
         self.bit: dict[NodeId, int] = {name: 1 << i for i, name in enumerate(self.voters)}
 

@@ -7,8 +7,8 @@ Rules:
 - Somebody is known by a public key alone (32 bytes). A *principal* is a name with a role, prefixes
   of keys that it may read and write, and one or more public keys. A key belongs to one principal.
 - A role says what somebody may do to the cluster (``admin_verbs.py``); the prefixes say which keys
-  of the store an ``operator`` or a ``client`` may read and write. An ``admin`` may all; a ``peer``
-  is a node, and nothing as a client.
+  of the store an ``operator`` or a ``client`` may read and write. An ``admin`` may do everything; a
+  ``peer`` is a node, and nothing as a client.
 - Versions are numbered from 0, the empty table that no log holds. A change names the version that
   it follows: of two at once the second finds another one, and does nothing.
 - While ``required`` is not set the table forbids nothing. A table with it has an admin with a key:
@@ -101,7 +101,7 @@ class Principal(NamedTuple):
 
 
 def admin_of(name: str, keys: tuple[bytes, ...] = ()) -> Principal:
-    """One who may all."""
+    """One who may do everything."""
     return Principal(name, ADMIN, EVERYTHING, EVERYTHING, keys)
 
 
@@ -293,7 +293,9 @@ def _principal(name: str, given: Any) -> Principal:
         raise RightsError(f"{name}: {error}") from None
     if role in (ADMIN, PEER):
         if read or write:
-            raise RightsError(f"{name}: an admin may all, and a peer nothing: no prefixes")
+            raise RightsError(
+                f"{name}: an admin may do everything, and a peer nothing: no prefixes"
+            )
         return admin_of(name, known) if role == ADMIN else Principal(name, role, keys=known)
     return Principal(name, role, read, write, known)
 

@@ -183,7 +183,8 @@ def _read(path: Path, *, secret: bool) -> dict[str, Any]:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:
         # The text of the error could repeat a part of a secret.
-        raise KeyFileError(f"{path}: this is not TOML that can be read") from None
+        made = "; a key file is made by paxosctl auth new, or paxosd keygen" if secret else ""
+        raise KeyFileError(f"{path}: this is not TOML that can be read{made}") from None
     if stat.S_ISREG(mode):
         loose = mode & (stat.S_IRWXG | stat.S_IRWXO if secret else stat.S_IWGRP | stat.S_IWOTH)
         if path.parent == Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/nowhere"):

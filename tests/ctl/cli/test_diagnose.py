@@ -3,11 +3,12 @@
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from paxosctl.cli import diagnose
-from paxosctl.cli.diagnose import _hangs_up, _listener, _of_status
+from paxosctl.cli.diagnose import _hangs_up, _listener, _of_status, _reachable
 from paxosctl.cli.main import run
 from paxosctl.client.client import Client
 from paxosctl.client.errors import UnreachableError
@@ -191,3 +192,11 @@ def test_endpoints_that_do_not_answer_are_not_waited_for_one_after_another(monke
     assert 1 <= len(tries) <= 3
     assert [endpoint for endpoint, _ in lines] == closed
     assert all(words for _, words in lines)
+
+
+def test_a_node_that_is_busy_says_for_what():
+    answer = SimpleNamespace(error=None, status=decode_status({"node": "n1"}))
+    queue = _reachable(answer, "the queue is full", None)
+    assert queue == "n1 is busy, its queue is full: try again, send less at a time"
+    other = _reachable(answer, "the queue is full: this node has yet to learn who opened it", None)
+    assert other == "n1 cannot say now: this node has yet to learn who opened it; try again"

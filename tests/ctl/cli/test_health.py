@@ -122,7 +122,7 @@ class TestTwoOfThreeWiped:
         final = lost_for_good(self.TOLD)
         assert final is not None
         told = [
-            _reachable(SimpleNamespace(status=each, error=None), False, final) for each in self.TOLD
+            _reachable(SimpleNamespace(status=each, error=None), None, final) for each in self.TOLD
         ]
         assert sum("snapshot restore" in words for words in told) == 1
         assert all(words.startswith("no quorum") for words in told)

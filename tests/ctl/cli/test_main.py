@@ -10,7 +10,7 @@ import pytest
 
 from paxosctl.cli.app import SUMMARY_MAX, Settings, complain
 from paxosctl.cli.main import cli, run
-from paxosctl.cli.verbs import VERBS
+from paxosctl.cli.verbs import SECTIONS, VERBS
 from paxosctl.client.client import Client
 from paxosctl.client.errors import NotSubmittedError, RefusedError
 from tests.ctl.fake_daemon import FakeDaemon, closed_port
@@ -148,7 +148,8 @@ class TestWords:
         for group in ([], ["member"], ["cluster"], ["fault"], ["snapshot"], ["bench"], ["sim"]):
             assert run([*group, "-h"]) == 0
             told = capsys.readouterr().out
-            listed = told[told.index("Commands:") :]
+            heading = "Commands" if group else next(iter(SECTIONS))
+            listed = re.sub(r"\n\n\S.*:(?=\n)", "", told[told.index(f"{heading}:") :])
             assert "..." not in listed
             summaries = re.split(r"\n  (?=\S)", listed)[1:]
             assert summaries
@@ -171,3 +172,35 @@ class TestWords:
         assert json.loads(capsys.readouterr().err)["reads"] == ["0/70", "0/71"]
         complain(Settings(), error, [])
         assert capsys.readouterr().err.endswith("\n  paxosctl log request 0/71\n")
+
+
+def test_every_verb_is_in_one_section_of_the_list(ctl):
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(VERBS)
+    out = ctl("--help")[1]
+    assert all(f"\n{heading}:\n" in out for heading in SECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [(("fault", "lst"), 'did you mean "list"?'), (("fault", "pause"), "known: add, clear, crash")],
+)
+def test_a_verb_of_a_group_that_does_not_exist(ctl, words, hint):
+    code, _, err = ctl(*words)
+    assert (code, hint in err) == (2, True), err
+
+
+def test_files_that_cannot_be_read_are_74(ctl):
+    for words in (("txn", "/no/such"), ("import", "/no/such"), ("export", "-o", "/no/such/file")):
+        code, _, err = ctl(*words)
+        assert code == 74, words
+        assert "No such file or directory" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [(b'{"key"', "line 1 is no JSON: Expecting ':' delimiter at character 7"),
+     (b"{\x99", "line 1 is no text in UTF-8")],
+)  # fmt: skip
+def test_a_line_of_an_import_that_is_none_is_named_once(ctl, line, words):
+    assert words in " ".join(ctl("import", "-", stdin=line)[2].split())

@@ -141,7 +141,7 @@ def test_a_transaction_from_standard_input_and_from_a_file(ctl, tmp_path):
 
 
 def test_what_cannot_be_done_is_said(ctl, tmp_path):
-    assert ctl("txn", str(tmp_path / "none"))[0] == 2
+    assert ctl("txn", str(tmp_path / "none"))[0] == 74
     assert "line 1" in ctl("txn", stdin=b"put k")[2]
     code, _, err = ctl("txn", stdin=b"begin\n" * 4 + b"end\n" * 4)
     assert (code, "at most 3 deep" in err) == (2, True)
