@@ -95,30 +95,27 @@ class Watching(threading.Thread):
 
 class Steady(threading.Thread):
     """A client with one session from the first moment to the last, whichever nodes there are. It
-    adds to a counter that all of its kind share, by compare-and-set and, if ``coordinates``, by
-    transactions; and it keeps a lease with a key. ``added``: how often by which."""
+    adds to a counter that all of its kind share, by compare-and-set and, once it ``coordinates``,
+    by transactions; and it keeps a lease with a key. ``added``: how often by which."""
 
     def __init__(self, endpoints, prefix, name, *, coordinates):
         super().__init__(daemon=True)
         self.added = {"cas": 0, "incr": 0}
         self.error = None
         self.sessions = set()
+        self.coordinates = coordinates
         self._endpoints, self._prefix = endpoints, prefix
         self._key = prefix + b"kept/" + name.encode()
-        self._coordinates = coordinates
         self._lease = 0
         self._over = threading.Event()
 
     def run(self):
         try:
             with Client(self._endpoints, timeout_s=STEADY_S) as client:
-                if self._coordinates:
-                    self._lease = client.grant(TTL_S)
-                    client.put(self._key, b"kept", lease=self._lease)
                 while not self._over.wait(PAUSE_S):
                     self._act(client)
                     self.sessions.add(client.session)
-                if self._coordinates:
+                if self._lease:
                     self._give_back(client)
         except BaseException as error:  # noqa: BLE001 - raised again by stop
             self.error = error
@@ -128,7 +125,10 @@ class Steady(threading.Thread):
         row = client.get(key)
         number, revision = (0, 0) if row is None else (int(row.value), row.modify_revision)
         self.added["cas"] += client.cas_revision(key, revision, b"%d" % (number + 1)).ok
-        if self._coordinates:
+        if self.coordinates:
+            if not self._lease:
+                self._lease = client.grant(TTL_S)
+                client.put(self._key, b"kept", lease=self._lease)
             client.incr(self._prefix + b"count/incr")
             self.added["incr"] += 1
             kept = client.keepalive([self._lease])[self._lease]
@@ -188,6 +188,10 @@ class Load:
         self._watching.start()
         self.workers.start()
         self._steady.start()
+
+    def coordinate(self):
+        """The cluster has come to feature level 4: go on with the same sessions."""
+        self._steady.coordinates = True
 
     def raise_error(self):
         """What broke a client so far."""
