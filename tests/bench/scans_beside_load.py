@@ -43,9 +43,12 @@ class Scans:
     """The process that scans; what it has said."""
 
     def __init__(self, daemons, options, read_from):
+        # A client that only reads stays with the first node that answers, whether it leads or not.
+        leader = daemons.endpoint(daemons.wait_leader(LIMIT_S))
+        endpoints = sorted(daemons.endpoints, key=lambda endpoint: endpoint != leader)
         command = [sys.executable, "-m", "tests.bench.scan_worker", str(options.scans), read_from]
         self._process = subprocess.Popen(
-            ["nice", "-n", str(options.nice), *command, *daemons.endpoints],
+            ["nice", "-n", str(options.nice), *command, *endpoints],
             stdout=subprocess.PIPE, text=True, env=clean_environ(),
         )  # fmt: skip
 
