@@ -178,7 +178,7 @@ def test_one_that_was_killed_is_started_again(machine):
 def test_a_key_is_handed_to_the_node_alone(machine):
     """The files are root's; what the service gets is its user's, and in no file system."""
     keygen = (f"{program.PREFIX}/bin/paxosd", "keygen", "--name", "n1", "--cluster", "single")
-    files = ("/etc/paxosd/n1.key", "/etc/paxosd/trust")
+    files = ("/etc/paxosd/n1.key", "/etc/paxosd/paxosd.trust")
     machine.host.run("rm", "-f", *files)
     machine.host.run(*keygen, "-o", files[0], "--trust", files[1])
     machine.host.run("chown", "root:root", *files)
