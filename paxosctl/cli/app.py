@@ -249,7 +249,8 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Names the nearest verb for one that does not exist."""
         name, known = args[0] if args else "", self.list_commands(ctx)
-        if name and not name.startswith("-") and name not in known:
+        wrong = name and not name.startswith("-") and name not in known
+        if wrong and not ctx.resilient_parsing:
             from paxosd.config.settings import nearest  # noqa: PLC0415 -- only for an error
 
             ctx.fail(f'there is no verb "{name}"; {nearest(name, known)}')

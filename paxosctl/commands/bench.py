@@ -71,7 +71,8 @@ def mixed_verb(settings: Settings, **options: Any) -> None:
               help="Puts a second, by one writer; each watcher gets each of them.")  # fmt: skip
 @click.option("--size", "--value-bytes", "size", type=Whole(DUE.size, 1 << 20), default=100,
               show_default=True, help="The size of each value in bytes.")  # fmt: skip
-@click.option("--duration", type=Duration(), default="10s", show_default=True)
+@click.option("--duration", type=Duration(), default="10s", show_default=True,
+              help="For how long puts are made and measured.")  # fmt: skip
 @click.option("--warmup", type=WarmUp(), default="1s", show_default=True,
               help="Puts of this time, before, are made and not measured.")  # fmt: skip
 @click.option("--processes", type=Whole(1, 256),

@@ -52,9 +52,11 @@ def run_verb(
     lockers: int | None,
     history_dir: Path,
 ) -> None:
-    """Run the faults of PLAN against the cluster while clients read and write, do transactions and
-    hold a lock, then heal it and check what the clients saw: whether it is linearizable, and
-    whether anything was lost or applied twice; that no lease ended early, and no two held the lock.
+    """Run the faults of PLAN while clients work, then heal the cluster and check what they saw.
+
+    The clients read and write, do transactions and hold a lock. Checked is whether it is
+    linearizable, whether anything was lost or applied twice, that no lease ended early, and that no
+    two held the lock.
 
     PLAN is a TOML file; conf/faults/ has three that are ready and explain themselves. The
     cluster is healed at the end, also after Ctrl-C. Exit code 1 if anything was wrong.

@@ -85,12 +85,13 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
 @verb("run")
 @click.option("--seed", type=Whole(0), help="Run this seed.  [default: a fresh one]")
 @click.option("--seeds", type=SeedRange(), help="Run all of these seeds.")
-@click.option("--nodes", type=Whole(1, 7), default=3, show_default=True)
+@click.option("--nodes", type=Whole(1, 7), default=3, show_default=True,
+              help="How many nodes the cluster has.")  # fmt: skip
 @click.option("--faults", type=FaultKinds(), default="all", show_default=True,
               help=f"Which kinds the seed may draw from, with commas: {', '.join(KINDS)}; "
               "or: all, none.")  # fmt: skip
 @click.option("--clients", type=Whole(1, 1000), default=RunOptions().clients,
-              show_default=True)  # fmt: skip
+              show_default=True, help="How many clients read and write.")  # fmt: skip
 @click.option("--operations", type=Whole(1, 1_000_000), default=RunOptions().operations,
               show_default=True, help="Of all clients together, about.")  # fmt: skip
 @click.option("--keys", type=Whole(1, 10_000), default=RunOptions().keys,

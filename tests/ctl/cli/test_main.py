@@ -204,3 +204,19 @@ def test_files_that_cannot_be_read_are_74(ctl):
 )  # fmt: skip
 def test_a_line_of_an_import_that_is_none_is_named_once(ctl, line, words):
     assert words in " ".join(ctl("import", "-", stdin=line)[2].split())
+
+
+def options_of(command, context, path):
+    """Every option of a command and of those below it, with the words that lead there."""
+    yield from ((path, each) for each in command.params if isinstance(each, click.Option))
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            inner = click.Context(below, info_name=name, parent=context, obj=Settings())
+            yield from options_of(below, inner, (*path, name))
+
+
+def test_every_option_says_what_it_does():
+    found = list(options_of(cli, click.Context(cli, obj=Settings()), ()))
+    assert len(found) > 500
+    assert [(*path, option.opts[0]) for path, option in found if not option.help] == []
