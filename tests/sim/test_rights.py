@@ -21,6 +21,8 @@ def test_rights_are_kept_under_faults(seed):
     assert checks.refused, "something was refused where it was applied"
     assert checks.done >= 30
     assert checks.table.version >= 5
+    assert checks.reads.shown >= 20
+    assert checks.reads.withheld >= 20
     assert all(client.succeeded for client in run.keyed)
 
 

@@ -14,6 +14,8 @@ from paxosd.core.types import NodeId
 from paxosd.replica.authority import CLIENT_SOCKET, Authority
 
 RELAY = b"relay/"
+UNCONFIRMED_MS_MAX = 1500
+"""Short, so that nodes are cut off for longer within a run."""
 OPERATOR = b"operator"
 
 
@@ -55,4 +57,6 @@ class SimKeys:
         principals = [Principal(name, PEER, keys=(key,)) for name, key in self.nodes.items()]
         principals += [admin_of("root", (ROOT,)), *others]
         principals.append(Principal("workers", CLIENT, EVERYTHING, EVERYTHING, (WORKERS,)))
-        return RightsTable(version, required, tuple(sorted(principals)))
+        return RightsTable(
+            version, required, tuple(sorted(principals)), unconfirmed_ms_max=UNCONFIRMED_MS_MAX
+        )

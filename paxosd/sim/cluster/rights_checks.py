@@ -3,7 +3,8 @@
     rights    no command of a key is done in a slot at which the key has not the right to it; who
               may do everything is never refused; nobody uses the session or the lease of another
 
-The rules are written down here anew, for the commands that the clients of such a run send.
+The rules are written down here anew, for the commands that the clients of such a run send. What
+clients are shown: ``read_checks.py``.
 """
 
 from collections.abc import Callable
@@ -27,8 +28,9 @@ from paxosd.core.commands import (
 from paxosd.core.effects import FORBIDDEN
 from paxosd.core.requests import RefusalAnswer, ServerMessage
 from paxosd.core.rights import NO_RIGHTS, Principal, RightsTable
-from paxosd.core.types import Slot
+from paxosd.core.types import NodeId, Slot
 from paxosd.sim.cluster.keys import WORKERS, SimKeys
+from paxosd.sim.cluster.read_checks import ReadChecks
 from paxosd.sim.cluster.violation import Violation
 
 STOLEN = b"stolen"
@@ -44,8 +46,17 @@ _OF_BOTH = frozenset({CAS_VALUE, CAS_REVISION})
 class RightsChecks:
     """The checks of one run. Raises Violation. ``table``: the one in force for the next slot."""
 
-    def __init__(self, keys: SimKeys, unused: Callable[[Slot, int], object]) -> None:
-        """``unused(slot, session)`` is called where all commands of a session were refused."""
+    def __init__(
+        self,
+        keys: SimKeys,
+        unused: Callable[[Slot, int], object],
+        reads: ReadChecks,
+        now_ms: Callable[[], float],
+    ) -> None:
+        """``unused(slot, session)`` is called where all commands of a session were refused.
+        ``reads``: the checks of what clients are shown. ``now_ms``: true time."""
+        self.reads = reads
+        self._now_ms = now_ms
         self._keys = keys
         self._unused = unused
         self.table: RightsTable = NO_RIGHTS
@@ -73,6 +84,8 @@ class RightsChecks:
                 if seq not in self._seen:  # else it may be an answer that was kept
                     self._seen.add(seq)
                     self._check(slot, self._sessions.get(entry.session, b""), command, result)
+        if after is not self.table:
+            self.reads.on_table(slot, after)
         self.table = after
 
     def _on_control(self, command: list[Any], result: Result, after: RightsTable) -> RightsTable:
@@ -120,8 +133,9 @@ class RightsChecks:
                 used = [lease for lease, ms in zip(command[1], result[2], strict=True) if ms]
         return any(self._owners.get(lease, "") not in ("", holder.name) for lease in used)
 
-    def on_answer(self, client: bytes, message: ServerMessage) -> None:
+    def on_answer(self, node: NodeId, client: bytes, message: ServerMessage) -> None:
         """A node answers a client."""
+        self.reads.on_answer(node, client, message, self._now_ms())
         if not isinstance(message, RefusalAnswer) or message.code != FORBIDDEN:
             return
         # It may have asked before it had its key.

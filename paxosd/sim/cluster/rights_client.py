@@ -1,7 +1,8 @@
 """A simulated client with a key of its own, which tries what it may do and what it may not.
 
 It writes its own keys, those of others, and all; it renews and ends the leases of others; it sends
-with the session numbers of others. What comes of that is judged by ``rights_checks.py``. Each draws
+with the session numbers of others; it reads, and asks for the history, at any node. What comes of
+that is judged by ``rights_checks.py`` and ``read_checks.py``. Each draws
 from a stream of its own, and no history has it.
 """
 
@@ -10,28 +11,52 @@ from typing import Any
 
 from paxosd.check.history import History
 from paxosd.core.client.calls import Call
-from paxosd.core.commands import DELETE_RANGE, GRANT, KEEPALIVE, PUT, REVOKE, Entry, Status
-from paxosd.core.requests import WriteRequest
+from paxosd.core.commands import (
+    DELETE_RANGE,
+    GRANT,
+    KEEPALIVE,
+    PUT,
+    REVOKE,
+    Entry,
+    Status,
+    prefix_end,
+)
+from paxosd.core.requests import (
+    LINEARIZABLE,
+    RANGE,
+    STALE,
+    HistoryRequest,
+    ReadRequest,
+    WriteRequest,
+)
 from paxosd.core.rights import CLIENT, Principal
 from paxosd.sim.cluster.clients import SimClient, WorkOptions
 from paxosd.sim.cluster.cluster import SimCluster
 from paxosd.sim.cluster.keys import SimKeys, make_key
 from paxosd.sim.cluster.lease_checks import PREFIX
+from paxosd.sim.cluster.read_checks import Question, ReadChecks
 from paxosd.sim.cluster.rights_checks import STOLEN, RightsChecks
 
 AREA = PREFIX + b"\x7fown/"
 """So the keys begin that only such clients touch; no range of anybody else has them."""
 TIMEOUT_MS = 3000
 PAUSE_MS = 250.0
+LOOK_MS = 60.0
+HURRY_MS, HURRIED_LOOKS = 12.0, 20
 RAW_ID = 1 << 50
+LOOK_ID = 1 << 51
 TTL_MS = 5000
 
 
 class RightsClient(SimClient):
     """One client. ``leases``: lease → who holds it, shared by all such clients."""
 
-    def __init__(self, cluster: SimCluster, name: str, leases: dict[int, str]) -> None:
+    def __init__(
+        self, cluster: SimCluster, name: str, leases: dict[int, str], reads: ReadChecks
+    ) -> None:
         assert cluster.keys is not None
+        self._reads = reads
+        self._looks = cluster.world.derive(f"rights-client/{name}/looks")
         self._keys: SimKeys = cluster.keys
         self.key = make_key(f"{name}/1")
         """What its next life begins with."""
@@ -69,6 +94,39 @@ class RightsClient(SimClient):
         """Begin to work."""
         self.working = True
         self._world.at(self._choices.uniform(0, PAUSE_MS), self._act)
+        self._world.at(self._looks.uniform(0, LOOK_MS), self._look)
+
+    def hurry(self) -> None:
+        """Its rights change at this moment: look as often as it can."""
+        for _ in range(HURRIED_LOOKS):
+            self._world.at(self._looks.uniform(0, HURRY_MS), self._ask_to_see)
+
+    def _look(self) -> None:
+        self._ask_to_see()
+        if self.working:
+            self._world.at(self._looks.expovariate(1 / LOOK_MS), self._look)
+
+    def _ask_to_see(self) -> None:
+        """Ask any node for what may be seen, and for what may not."""
+        if not self.working:
+            return
+        rng = self._looks
+        wanted = [self.prefix] * 3 + [AREA + b"other/", AREA, b"k", b""]
+        prefixes = tuple(rng.choices(wanted, k=rng.choice((1, 1, 2))))
+        ends = [(each, prefix_end(each)) for each in prefixes]
+        self._raw += 1
+        number = LOOK_ID + self._raw
+        mode = rng.choice((STALE, STALE, LINEARIZABLE))
+        if rng.random() < 0.3:
+            prefixes = prefixes[:1]
+            revision = rng.randrange(1, 50)
+            request: ReadRequest | HistoryRequest = HistoryRequest(number, *ends[0], revision, 0)
+        else:
+            request = ReadRequest(number, mode, [[RANGE, *each, 5, False, False] for each in ends])
+        stale = mode == STALE or isinstance(request, HistoryRequest)
+        question = Question(self._keys.own[self.id], prefixes, stale)
+        self._reads.ask(self.id, number, question)
+        self._network.request(self.id, rng.choice(self._endpoints), request)
 
     def begin_again(self) -> None:
         """A new life, with the key that it has now."""
@@ -146,9 +204,12 @@ def make_rights_clients(cluster: SimCluster, count: int) -> list[RightsClient]:
     assert cluster.keys is not None
     clock = cluster.invariants.clock
     assert clock is not None
-    checks = cluster.invariants.rights = RightsChecks(cluster.keys, clock.unused)
+    processes, world = cluster.processes, cluster.world
+    reads = ReadChecks(processes, lambda name: processes[name].machine.applied)
+    checks = RightsChecks(cluster.keys, clock.unused, reads, lambda: world.now_ms)
+    cluster.invariants.rights = checks
     cluster.network.on_answer = checks.on_answer
     if cluster.invariants.leases is None:
         cluster.invariants.watch_leases(lambda: cluster.world.now_ms)  # which knows their revisions
     leases: dict[int, str] = {}
-    return [RightsClient(cluster, f"k{number + 1}", leases) for number in range(count)]
+    return [RightsClient(cluster, f"k{number + 1}", leases, reads) for number in range(count)]

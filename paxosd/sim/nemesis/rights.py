@@ -87,6 +87,7 @@ class RightsAdmin:
             return
         rng = random.Random(lot)
         client = rng.choice(list(self._clients))
+        client.hurry()
         keys, draw = self._keys[client.name], rng.random()
         others = {each.name: each for each in table.principals}
         revoked = table.revoked

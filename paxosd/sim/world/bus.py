@@ -181,6 +181,8 @@ class SimBus:
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
         self._effect("answer")
+        if self._network.on_answer is not None:
+            self._network.on_answer(self._name, client, message)
         if self._stalled is None:
             return self._network.answer(self._name, client, message)
         self._leave(self._network.answer, self._name, client, message)

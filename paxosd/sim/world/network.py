@@ -110,8 +110,8 @@ class Network:
         """What processes take; at first each takes anything."""
         self.keys: Keys | None = None
         """Who has which key; None: nobody has one."""
-        self.on_answer: Callable[[bytes, ServerMessage], object] | None = None
-        """Called with each answer that a node gives a client."""
+        self.on_answer: Callable[[NodeId, bytes, ServerMessage], object] | None = None
+        """Called with each answer that a node gives a client, when it makes it."""
         self.eavesdroppers: dict[NodeId, Receiver] = {}
         """Second processes under a member's name: published votes come to them, too."""
         self._world = world
@@ -333,8 +333,6 @@ class Network:
 
     def answer(self, sender: NodeId, client: bytes, message: ServerMessage) -> bool:
         """Towards a client; False if there is no connection."""
-        if self.on_answer is not None:
-            self.on_answer(client, message)
         if client in self.events.links:
             return self.events.answer(client, message)
         if (client, sender) not in self._connections:
