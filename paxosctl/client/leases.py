@@ -41,7 +41,7 @@ class LeaseMethods:
         """A new lease of ``ttl_s`` seconds, from 1 to a year; its id. ``wanted``: an id below 2^32
         that it is to have; 0: any. Raises ValueError or TypeError for what is no such TTL;
         RefusedError: "lease_taken", or "leases_full" if there are as many as the setting leases_max
-        allows.
+        allows, or this key's principal has as many as are left free for others.
 
         >>> lease = client.grant(10)
         >>> client.lease(lease).ttl_ms
@@ -52,7 +52,10 @@ class LeaseMethods:
         if status == Status.CAS_MISS:
             raise RefusedError(LEASE_TAKEN, f"lease {wanted} is there already")
         if status != Status.OK:
-            words = "there are as many leases as the setting leases_max allows: `cluster show`"
+            words = (
+                "there are as many leases as the setting leases_max allows (`cluster show`), or as "
+                "many of this principal as are left free for others"
+            )
             raise RefusedError(LEASES_FULL, words)
         assert type(detail) is int
         return detail

@@ -28,6 +28,8 @@ What is wrong with one is found from its bytes alone, alike on every node.
               not have (:data:`SINCE_LEVEL`)
     level 5   keys: RIGHTS commands, and the requester's key in OPEN, FENCE, MEMBERS and CLUSTER
               (``core/rights.py``)
+    level 6   shares: no key takes all sessions, no principal all leases
+              (``core/state/shares.py``)
 """
 
 import json
@@ -37,12 +39,13 @@ from typing import Any, NamedTuple
 from paxosd.core.commands import CLUSTER, Entry
 from paxosd.core.json_object import load_object
 
-LEVEL_LATEST = 5
+LEVEL_LATEST = 6
 """The highest feature level that this program knows."""
 LEVEL_NAMED_OPEN = 2
 LEVEL_CLIENT_NAMES = 3
 LEVEL_COORDINATION = 4
 LEVEL_KEYS = 5
+LEVEL_SHARES = 6
 
 DOCUMENT_BYTES_MAX = 4096
 VERSION_MAX = (1 << 63) - 1

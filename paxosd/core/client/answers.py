@@ -32,6 +32,10 @@ from paxosd.core.requests import PASSES_ON, RefusalAnswer, WriteAnswer
 
 FENCED = "fenced"
 SESSIONS_FULL = "sessions_full"
+_NO_SESSION_LEFT = (
+    "every session of the cluster is in use, or this key has as many as are left free for others "
+    "(sessions_max, paxosctl cluster set)"
+)
 MALFORMED = "malformed"
 OTHER_CLUSTER = "other_cluster"
 """The code where a node of another cluster refused a request that names the one of this client."""
@@ -127,7 +131,7 @@ class Answers:
         call, result = frame.calls[0], message.results[0]
         status = _status(result)
         if status == Status.SESSIONS_FULL:
-            frame.trouble = NotSubmitted(SESSIONS_FULL, "every session of the cluster is in use")
+            frame.trouble = NotSubmitted(SESSIONS_FULL, _NO_SESSION_LEFT)
             self._table.again(frame, now_ms + self._table.backoff_ms(frame))
         elif status == Status.MALFORMED:
             why = _refused_at_apply(result)

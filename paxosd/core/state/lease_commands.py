@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 from zlib import crc32
 
-from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, LEVEL_SHARES, ClusterSettings
 from paxosd.core.commands import (
     GRANT,
     KEEPALIVE,
@@ -74,7 +74,9 @@ def apply_lease_command(
     if op == GRANT:
         _, ttl_ms, wanted = command if len(command) == 3 else (0, 0, 0)
         if _is_in(ttl_ms, TTL_MS_MIN, TTL_MS_MAX) and _is_in(wanted, 0, FIRST_ID - 1):
-            return leases.grant(now_ms, ttl_ms, wanted, *client, settings.leases_max, owner), []
+            most, shared = settings.leases_max, settings.level >= LEVEL_SHARES
+            result = leases.grant(now_ms, ttl_ms, wanted, *client, most, owner, shared=shared)
+            return result, []
     elif op == KEEPALIVE:
         ids = command[1] if len(command) == 2 else None
         if _are_ids(ids):

@@ -19,12 +19,15 @@ Rules:
 - A key is attached by a PUT that names the lease, until its next write or its removal, whoever
   makes it. Nothing watches for that: an attachment names the revision that the PUT made, and counts
   only while the key is still of that revision. So writes without a lease pay nothing.
+- One owner may have no more leases than are then left free (``shares.py``, from feature level 6
+  on).
 - Ids are never used again, except those that people choose (below :data:`FIRST_ID`).
 
 Each operation costs about the same however many leases there are. The wheel: Varghese and Lauck,
 "Hashed and Hierarchical Timing Wheels" (1987), scheme 4 with a heap of the buckets in use.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
@@ -32,6 +35,7 @@ from typing import Any, Protocol
 from paxosd.core.commands import Result, Status
 from paxosd.core.lease_bounds import DRIFT_PPM_MAX, FIRST_ID, KEYS_MAX
 from paxosd.core.state.key_index import KeyIndex
+from paxosd.core.state.shares import has_share_left
 
 ENDED_PER_SLOT = 400
 """At the begin of a slot leases end until they and their keys come to this, some 3 ms."""
@@ -85,8 +89,8 @@ class OpenWalk(Protocol):
 class Leases:
     """All leases. Times are log time in ms, and never go backward."""
 
-    __slots__ = ("_buckets", "_draining", "_index", "_ticks", "by_key", "next_id", "table",
-                 "walks")  # fmt: skip
+    __slots__ = ("_buckets", "_draining", "_index", "_of_owner", "_ticks", "by_key", "next_id",
+                 "table", "walks")  # fmt: skip
 
     def __init__(self, next_id: int = FIRST_ID) -> None:
         self.next_id = next_id
@@ -96,6 +100,8 @@ class Leases:
         self.by_key: dict[bytes, int] = {}
         """The lease that a key was attached to last. Whether it still is: :meth:`lease_of`."""
         self.walks: list[OpenWalk] = []
+        self._of_owner: Counter[str] = Counter()
+        """Owner → how many leases; those without an owner are not counted."""
         self._index = KeyIndex()
         """The ids, as 8 bytes each."""
         self._buckets: dict[int, set[int]] = {}
@@ -123,11 +129,16 @@ class Leases:
         name: str,
         leases_max: int,
         owner: str = "",
+        *,
+        shared: bool = False,
     ) -> Result:
-        """GRANT: ``(OK, 0, id)``; LEASES_FULL; CAS_MISS if the wanted id (0: any) is taken."""
+        """GRANT: ``(OK, 0, id)``; LEASES_FULL; CAS_MISS if the wanted id (0: any) is taken.
+        ``shared``: whether the rule of ``shares.py`` holds."""
         if wanted in self.table:
             return (int(Status.CAS_MISS), 0, wanted)
         if len(self.table) >= leases_max:
+            return LEASES_FULL_RESULT
+        if shared and not has_share_left(self._of_owner[owner], len(self.table), leases_max):
             return LEASES_FULL_RESULT
         id_ = wanted
         if not wanted:
@@ -139,6 +150,8 @@ class Leases:
     def add(self, lease: Lease) -> None:
         """Add a lease whose id is free, as the last one; its keys are attached to no other."""
         self.table[lease.id] = lease
+        if lease.owner:
+            self._of_owner[lease.owner] += 1
         self._index.add(lease.id.to_bytes(8))
         self._schedule(lease)
         for key in lease.keys:
@@ -171,6 +184,10 @@ class Leases:
         if lease is None:
             return None
         self._index.remove(id_.to_bytes(8))
+        if lease.owner:
+            self._of_owner[lease.owner] -= 1
+            if not self._of_owner[lease.owner]:
+                del self._of_owner[lease.owner]
         self._leave(lease.bucket, id_)
         for key in lease.keys:
             del self.by_key[key]

@@ -27,7 +27,7 @@ from itertools import chain
 from typing import NamedTuple
 from zlib import crc32
 
-from paxosd.core.cluster_settings import ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_SHARES, ClusterSettings
 from paxosd.core.commands import (
     CHECKSUM,
     CLUSTER,
@@ -393,7 +393,7 @@ class Machine(MachineReads):
         if is_known and (refusal := self._guard.control_refusal(command, self.sessions.table)):
             return refusal
         if opening is not None:
-            return self.sessions.open(self.log_time_ms, *opening)
+            return self.sessions.open(self.log_time_ms, *opening, shared=level >= LEVEL_SHARES)
         if is_formed(command, CHECKSUM):
             self._checksum_asked = True
             return (_OK, 0, slot)

@@ -31,6 +31,9 @@ The last holds also when a higher seq came first: frames of one client may overt
   done by that key's rights (``rights_check.py``).
 - An OPEN may give its client's name as well (``client_name.py``). The session keeps it, and once it
   has ended, :class:`FormerNames` does; no answer depends on it.
+- One key may have no more sessions than are then left free (``shares.py``, from feature level 6
+  on). An OPEN beyond that ends a session of the same key, the one that it has not used for longest,
+  if that is idle for long enough, and else none. So who opens sessions for ever pushes out its own.
 - The limits decide what is applied: they must be the same on every node of a cluster, and so are
   replicated settings (``cluster_settings.py``).
 """
@@ -44,6 +47,7 @@ from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.commands import Result, Status
 from paxosd.core.disposal import Disposal
 from paxosd.core.state.former_names import FormerNames
+from paxosd.core.state.shares import has_share_left
 from paxosd.core.transactions import is_pair, result_bytes
 from paxosd.core.types import Slot
 
@@ -182,8 +186,8 @@ class OpenWalk(Protocol):
 class Sessions:
     """All sessions, in order of last use. Times are log time in ms, and never go backward."""
 
-    __slots__ = ("_disposal", "_expiry_due_ms", "_opened_by", "_slot", "expired", "former",
-                 "limits", "next_id", "table", "walks")  # fmt: skip
+    __slots__ = ("_disposal", "_expiry_due_ms", "_of_key", "_opened_by", "_slot", "expired",
+                 "former", "limits", "next_id", "table", "walks")  # fmt: skip
 
     def __init__(
         self, limits: SessionLimits, disposal: Disposal, next_id: int = 1, slot: Slot = 0
@@ -201,6 +205,8 @@ class Sessions:
         self._opened_by: dict[tuple[int, bytes], int] = {}
         """The number that an OPEN named, and its key → the session, while it is there, or in
         ``expired``."""
+        self._of_key: dict[bytes, OrderedDict[int, None]] = {}
+        """Key → its sessions, in order of last use; those in ``expired`` are the first ones."""
         # No session can expire before log time passes this. A lower bound, so that the check
         # on every slot is one comparison.
         self._expiry_due_ms = limits.session_ttl_ms
@@ -290,6 +296,8 @@ class Sessions:
         if session.last_ms != now_ms:
             session.last_ms = now_ms
             self.table.move_to_end(session_id)
+            if session.key:
+                self._of_key[session.key].move_to_end(session_id)
         if acked > session.acked:
             session.acknowledge(acked)
         return session
@@ -303,20 +311,51 @@ class Sessions:
         opening = session.opened_by, session.key
         if session.opened_by and self._opened_by.get(opening) == session_id:
             del self._opened_by[opening]
+        own = self._of_key.get(session.key)
+        if own is not None:
+            own.pop(session_id, None)
+            if not own:
+                del self._of_key[session.key]
 
     def put(self, session_id: int, session: Session) -> None:
         """Add a session that is not there yet, as the one used last."""
         self.table[session_id] = session
         if session.opened_by:
             self._opened_by[session.opened_by, session.key] = session_id
+        if session.key:
+            self._of_key.setdefault(session.key, OrderedDict())[session_id] = None
 
-    def open(self, now_ms: int, opened_by: int = 0, name: str = "", key: bytes = b"") -> Result:
+    def _of(self, key: bytes) -> list[int] | OrderedDict[int, None]:
+        """The sessions of a key, in order of last use; those that expired are not among them."""
+        own = self._of_key.get(key)
+        if own is None:
+            return []
+        while own and (oldest := next(iter(own))) not in self.table:
+            del own[oldest]
+        return own
+
+    def open(
+        self,
+        now_ms: int,
+        opened_by: int = 0,
+        name: str = "",
+        key: bytes = b"",
+        *,
+        shared: bool = False,
+    ) -> Result:
         """OPEN: ``(OK, 0, session id)``, or SESSIONS_FULL. ``opened_by``: the number that it
         names; 0: none. ``name``: the client's, "": none; that of the first OPEN stays. ``key``: who
-        opens it, b"": that is not known; a number is that key's own."""
+        opens it, b"": that is not known; a number is that key's own. ``shared``: whether the rule
+        of ``shares.py`` holds."""
         known = self._opened_by.get((opened_by, key), 0)
         if known in self.table:
             return (_OK, 0, known)
+        own = self._of(key) if shared else []
+        if not has_share_left(len(own), len(self.table), self.limits.sessions_max):
+            oldest_id = next(iter(own))
+            if now_ms - self.table[oldest_id].last_ms < self.limits.session_idle_evict_ms:
+                return SESSIONS_FULL_RESULT
+            self._end(oldest_id, self.table.pop(oldest_id))
         while len(self.table) >= self.limits.sessions_max:
             oldest = next(iter(self.table.values()), None)
             if oldest is None or now_ms - oldest.last_ms < self.limits.session_idle_evict_ms:
@@ -363,4 +402,5 @@ class Sessions:
     def give_up(self) -> list[Any]:
         """All large containers in it, to be freed little by little; do not use it after that."""
         tables = (self.table, *self.expired)
-        return [session.chunks for table in tables for session in table.values()]
+        chunks = [session.chunks for table in tables for session in table.values()]
+        return [*chunks, *self._of_key.values()]

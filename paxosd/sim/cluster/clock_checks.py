@@ -11,6 +11,7 @@ world; clocks may run faster than it, by ``RATE_MAX`` at most.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from paxosd.core.cluster_settings import LEVEL_SHARES
 from paxosd.core.commands import CLOSE, Batch
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.sessions import SessionLimits
@@ -78,7 +79,9 @@ class ClockChecks:
 
     def _idle_ms(self, sessions: int) -> int:
         limits = self._limits
-        if sessions < limits.sessions_max:
+        # From level 6 on a key that has half of all is at its share (``core/state/shares.py``).
+        others = sessions if self._level >= LEVEL_SHARES else 0
+        if sessions + others < limits.sessions_max:
             return limits.session_ttl_ms
         return min(limits.session_ttl_ms, limits.session_idle_evict_ms)
 
