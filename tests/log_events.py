@@ -66,6 +66,7 @@ MORE = {
     "bus.stale_run": ("warning", (*REFUSED, "detail", "address", "sender_boot_count",
                                   "highest_boot_count")),
     "bus.refused": ("warning", (*REFUSED, "detail")),
+    "bus.paced": ("warning", (*REFUSED, "pause_ms")),
     "bus.send_failed": ("warning", (*REFUSED, "to")),
     "bus.handshake": ("warning", (*REFUSED, "detail")),
     "bus.client_slow": ("warning", (*REFUSED, "waiting_bytes", "waiting_bytes_of_all")),

@@ -72,6 +72,9 @@ OWN_DESCRIPTORS = 32
 """To be had at the beginning. libzmq 4.3.5 aborts the process if it binds, or starts its threads,
 without any (``getifaddrs``, ``epoll``), and the thread at the door would end without a word."""
 
+SUBSCRIPTIONS_PER_TURN_MAX = 100
+"""Each is answered with a progress message, which takes some 25 us."""
+
 _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
 
@@ -302,6 +305,7 @@ class Bus:
         if now_ms >= self._sweep_due_ms:
             self._sweep_due_ms = now_ms + SWEEP_MS
             self._refusals.tick(now_ms)
+            self._reception.pacing.tick(now_ms)
             self._sender.tick(now_ms)
             self._doubt_links(now_ms)
             self._mind_keys(now_ms)
@@ -375,7 +379,9 @@ class Bus:
         """Requests, at most ``limit``; ``answer`` takes the client as its address."""
         return self._reception.clients(self.answers, limit)
 
-    def receive_subscriptions(self, limit: int = 1024) -> list[tuple[bool, bytes]]:
+    def receive_subscriptions(
+        self, limit: int = SUBSCRIPTIONS_PER_TURN_MAX
+    ) -> list[tuple[bool, bytes]]:
         """What subscribers ask for, in order: ``(subscribe, topic)``. Every subscription is
         reported, also a second one of the same topic; an end only when the last subscriber of the
         topic has gone."""

@@ -6,7 +6,8 @@
     events      ───► (subscribe, topic)
 
 What is refused is counted by reason (``refused.REASON``), logged once per source, reason and
-interval, and dropped. A refused request of a client gets an answer if its number could be read.
+interval, and dropped. A refused request of a client gets an answer if its number could be read. A
+connection whose frames are refused again and again is read seldom (``pacing.py``).
 """
 
 from collections import Counter
@@ -16,8 +17,9 @@ import zmq
 
 from paxosd.bus.client_answers import ClientAnswers
 from paxosd.bus.curve import PLAIN, NodeKeys
-from paxosd.bus.inbox import Inbox, Refusal, log_refusal
+from paxosd.bus.inbox import UNWRITTEN, WAITS, Inbox, Refusal, log_refusal
 from paxosd.bus.link_doubts import LinkDoubts
+from paxosd.bus.pacing import TOPIC_BYTES, Pacing
 from paxosd.bus.pollers import CLIENTS, PEERS, SUBSCRIPTIONS, VOTES, Pollers
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.socket_set import Socket
@@ -34,6 +36,10 @@ PEER_BYTES_AT_ONCE = 8 << 20
 """At most so much, and one more frame, is received at once: to decode it, check it and add it to
 the log takes some 2 ms a MiB. A leader's window may hold four times that."""
 
+REFUSED_AT_ONCE = 64
+"""So many frames of one socket may be refused in a turn, some 10 us each; the rest waits."""
+HONEST = frozenset((UNWRITTEN, WAITS))
+"""Why a node that does nothing wrong may be refused for a while."""
 IMPERSONATION, REVOKED = "impersonation", "revoked_key"
 KEYS_MAX = 4096
 """Texts of keys that are remembered, for the next frame."""
@@ -71,6 +77,11 @@ class Reception:
         self._doubts = doubts
         self.counters = counters
         self._now_ms = now_ms
+        bound = sockets.bound.items()
+        self.pacing = Pacing({what: int(endpoint.rpartition(":")[2]) for what, endpoint in bound})
+        """The connections whose frames were refused."""
+        self._refused = 0
+        """How many frames were refused since the last look at a socket began."""
 
     # ---- peers
 
@@ -85,11 +96,12 @@ class Reception:
     def _drain_peers(self, inbox: Inbox, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.peer.recv, self._sockets.peer.get
         left_bytes = PEER_BYTES_AT_ONCE
+        self._refused = 0
         for _ in range(limit):
             recv(_NOBLOCK)  # the routing id, which identifies nobody
             frame = recv(_NOBLOCK, False)
             if frame.more:
-                self._refuse_rest(self._sockets.peer, frame, "frames", now_ms)
+                self._refuse_rest(self._sockets.peer, frame, "peer", now_ms)
             else:
                 self._take(inbox, frame, None, received, now_ms)
                 left_bytes -= len(frame)
@@ -97,7 +109,7 @@ class Reception:
             if not int(get(_EVENTS)) & _POLLIN:
                 self._pollers.readable &= ~PEERS
                 return
-            if left_bytes <= 0:
+            if left_bytes <= 0 or self._refused >= REFUSED_AT_ONCE:
                 return
 
     def _drain_votes(self, inbox: Inbox, received: list[Envelope], limit: int, now_ms: int) -> None:
@@ -121,11 +133,11 @@ class Reception:
         for _ in range(limit):
             topic = recv(_NOBLOCK, False)
             if not topic.more:
-                self._refuse(address_of(topic), "frames", "one frame, expected two", now_ms)
+                self._refuse(topic, "peer", "frames", "one frame, expected two", now_ms)
             else:
                 frame = recv(_NOBLOCK, False)
                 if frame.more:
-                    self._refuse_rest(votes, frame, "frames", now_ms)
+                    self._refuse_rest(votes, frame, "peer", now_ms)
                 else:
                     self._take(inbox, frame, topic.bytes, received, now_ms, name)
             if not int(get(_EVENTS)) & _POLLIN:
@@ -146,7 +158,7 @@ class Reception:
         try:
             message = decode_peer(frame.buffer, self._cluster)
         except WireError as error:
-            self._refuse(address_of(frame), error.reason, error.detail, now_ms)
+            self._refuse(frame, "peer", error.reason, error.detail, now_ms)
             return
         if voter is None:
             if self._ring is not None and self._is_impostor(frame, message.sender, now_ms):
@@ -159,7 +171,7 @@ class Reception:
             type(message.body) is not Accepted or topic != ACCEPTED_TOPIC + message.sender.encode()
         ):
             detail = f"a vote of {message.sender} was expected"
-            self._refuse(address_of(frame), "topic", detail, now_ms)
+            self._refuse(frame, "peer", "topic", detail, now_ms)
             return
         # An Accept is what comes most, and it shows nothing about a connection.
         if type(message.body) is not Accept and message.sender in self._sockets.links:
@@ -173,24 +185,26 @@ class Reception:
     # ---- clients and subscribers
 
     def clients(self, answers: ClientAnswers, limit: int) -> list[ClientRequest]:
-        """Requests, at most ``limit``; what cannot be one is refused through ``answers``."""
+        """Requests, at most ``limit``, and fewer only if no more have come or REFUSED_AT_ONCE were
+        none; those are refused through ``answers``."""
         requests: list[ClientRequest] = []
         if not self._pollers.readable & CLIENTS:
             return requests
         now_ms = self._now_ms()
         cluster = self._cluster
         recv, get = self._sockets.client.recv, self._sockets.client.get
-        for _ in range(limit):
+        self._refused = 0
+        while len(requests) < limit and self._refused < REFUSED_AT_ONCE:
             client = recv(_NOBLOCK)
             frame = recv(_NOBLOCK, False)
             if frame.more:
-                self._refuse_rest(self._sockets.client, frame, "frames", now_ms)
+                self._refuse_rest(self._sockets.client, frame, "client", now_ms)
             else:
                 key = PLAIN if self._ring is None else self._key_of(frame)
                 try:
                     requests.append((client, decode_request(frame.buffer, cluster), key))
                 except WireError as error:
-                    self._refuse(address_of(frame), error.reason, error.detail, now_ms)
+                    self._refuse(frame, "client", error.reason, error.detail, now_ms)
                     if error.request_id >= 0:
                         refusal = (error.request_id, INVALID, error.detail, "", "", 0)
                         answers.answer(client, RefusalAnswer(*refusal))
@@ -200,6 +214,13 @@ class Reception:
         self.counters["received.client"] += len(requests)
         return requests
 
+    def _count_subscription(self, frame: zmq.Frame, now_ms: int) -> None:
+        """One of many may be a flood; see ``pacing.py``."""
+        size = len(frame)
+        cost = 1 + size // TOPIC_BYTES
+        if pause_ms := self.pacing.refused(frame, "events", now_ms, cost, size):
+            self._note_pause(frame, "events", pause_ms, now_ms)
+
     def subscriptions(self, limit: int) -> list[tuple[bool, bytes]]:
         """What subscribers ask for, in order: ``(subscribe, topic)``. Every subscription is
         reported, also a second one of the same topic; an end only when the last subscriber of the
@@ -208,16 +229,18 @@ class Reception:
         if not self._pollers.readable & SUBSCRIPTIONS:
             return notices
         recv, get = self._sockets.events.recv, self._sockets.events.get
+        now_ms = self._now_ms()
         for _ in range(limit):
             frame = recv(_NOBLOCK, False)
             wish = frame.bytes
             if frame.more:
-                self._refuse_rest(self._sockets.events, frame, "frames", self._now_ms())
+                self._refuse_rest(self._sockets.events, frame, "events", now_ms)
             elif wish[:1] not in (b"\x00", b"\x01"):
                 detail = "a subscriber sent something else than a subscription"
-                self._refuse(address_of(frame), "subscription", detail, self._now_ms())
+                self._refuse(frame, "events", "subscription", detail, now_ms)
             else:
                 notices.append((wish[0] == 1, wish[1:]))
+                self._count_subscription(frame, now_ms)
             if not int(get(_EVENTS)) & _POLLIN:
                 self._pollers.readable &= ~SUBSCRIPTIONS
                 break
@@ -243,10 +266,10 @@ class Reception:
             return False
         if self._ring.admits("peer", key):
             detail = f"a message of {sender} came by the key of another node, {key_text(key)}"
-            self._refuse(address_of(frame), IMPERSONATION, detail, now_ms)
+            self._refuse(frame, "peer", IMPERSONATION, detail, now_ms)
         else:
             detail = f"the key {key_text(key)} was revoked"
-            self._refuse(address_of(frame), REVOKED, detail, now_ms)
+            self._refuse(frame, "peer", REVOKED, detail, now_ms)
         return True
 
     def _is_false_vote(
@@ -256,32 +279,46 @@ class Reception:
         ``key``, is not to be heard; then it is refused."""
         if sender != voter:
             detail = f"{voter}, by its key, published a vote of {sender}"
-            self._refuse(address_of(frame), IMPERSONATION, detail, now_ms)
+            self._refuse(frame, "peer", IMPERSONATION, detail, now_ms)
         elif self._dials is not None and key not in self._dials.keys_of(voter):
             detail = f"the key {key_text(key)} of {voter}, who voted, was revoked"
-            self._refuse(address_of(frame), REVOKED, detail, now_ms)
+            self._refuse(frame, "peer", REVOKED, detail, now_ms)
         else:
             return False
         return True
 
     # ---- refusing
 
-    def _refuse(self, source: str, reason: str, detail: str, now_ms: int) -> None:
+    def _refuse(self, frame: zmq.Frame, port: str, reason: str, detail: str, now_ms: int) -> None:
         self.counters[f"refused.{reason}"] += 1
-        self._refusals.note("bus.refused", source, reason, now_ms, detail=detail)
+        self._refusals.note("bus.refused", address_of(frame), reason, now_ms, detail=detail)
+        self._pace(frame, port, now_ms)
+
+    def _pace(self, frame: zmq.Frame, port: str, now_ms: int) -> None:
+        self._refused += 1
+        if pause_ms := self.pacing.refused(frame, port, now_ms):
+            self._note_pause(frame, port, pause_ms, now_ms)
+
+    def _note_pause(self, frame: zmq.Frame, port: str, pause_ms: int, now_ms: int) -> None:
+        self.counters[f"paced.{port}"] += 1
+        self._refusals.note("bus.paced", address_of(frame), port, now_ms, pause_ms=pause_ms)
 
     def on_refused(self, refusal: Refusal, source: zmq.Frame | str, now_ms: float) -> None:
         """A message that the inbox refused."""
+        if isinstance(source, str):
+            log_refusal(self._refusals, refusal, source, now_ms)
+            return
         # The address is asked for when it is needed alone: it costs more than the rest.
-        address = source if isinstance(source, str) else address_of(source)
-        log_refusal(self._refusals, refusal, address, now_ms)
+        log_refusal(self._refusals, refusal, address_of(source), now_ms)
+        if refusal.reason not in HONEST:
+            self._pace(source, "peer", int(now_ms))
 
-    def _refuse_rest(self, socket: Socket, frame: zmq.Frame, reason: str, now_ms: int) -> None:
+    def _refuse_rest(self, socket: Socket, frame: zmq.Frame, port: str, now_ms: int) -> None:
         """Read a message's further frames away and refuse it."""
-        source = address_of(frame)
-        while frame.more:
-            frame = socket.recv(_NOBLOCK, False)
-        self._refuse(source, reason, "more frames than one payload", now_ms)
+        last = frame
+        while last.more:
+            last = socket.recv(_NOBLOCK, False)
+        self._refuse(frame, port, "frames", "more frames than one payload", now_ms)
 
 
 def keep(frame: zmq.Frame) -> tuple[int, str]:

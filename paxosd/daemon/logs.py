@@ -152,6 +152,8 @@ VOCABULARY: dict[str, str] = {
     # the bus
     "bus.bound": "a socket listens",
     "bus.refused": "frames were dropped: reason, source, count",
+    "bus.paced": "a connection whose frames are refused again and again is not read for pause_ms; "
+    "reason: the port",
     "bus.handshake": "a node is not connected to, for its key or this node's: source, detail",
     "bus.stale_run": "a peer's frame is of an earlier run of it",
     "bus.send_failed": "messages could not be sent: to, reason, count",
