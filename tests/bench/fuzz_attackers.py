@@ -13,6 +13,7 @@ import socket
 
 import zmq
 
+from paxosctl.client import Client
 from paxosd.core.commands import OPEN, PUT, Entry
 from paxosd.core.requests import RANGE, ReadRequest, VouchedRequest, WriteRequest
 from paxosd.net.key_files import make_key
@@ -23,6 +24,9 @@ CLUSTER = "test"
 IDLE = 1000
 BURST = 50
 POOL = 2000
+VALUE_BYTES = 60_000
+VALUES = 100
+"""So many of that size are there for who asks for everything."""
 MIB = 1 << 20
 PORTS = ("peer", "client", "events")
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01"
@@ -45,9 +49,16 @@ class Target:
         host, number = self.endpoints[node][port].removeprefix("tcp://").split(":")
         return host, int(number)
 
-    def dial(self, context, node, port, key=None, kind=zmq.DEALER):
-        """A socket on its way there. ``key``: whose it shows; "eve": nobody's; None: none."""
+    @property
+    def clients(self):
+        """The endpoints for clients."""
+        return [self.endpoints[name]["client"] for name in self.names]
+
+    def dial(self, context, node, port, key=None, kind=zmq.DEALER, *, receive_max=1000):
+        """A socket on its way there. ``key``: whose it shows; "eve": nobody's; None: none.
+        ``receive_max``: so many messages are taken in before anybody reads them."""
         made = context.socket(kind)
+        made.setsockopt(zmq.RCVHWM, receive_max)
         made.setsockopt(zmq.LINGER, 0)
         made.setsockopt(zmq.SNDHWM, 200)
         if key is not None:
@@ -169,11 +180,9 @@ def idle(target, rng, sent, over):
 
 
 def deaf(target, rng, sent, over):
-    """Asks for everything, and reads nothing."""
+    """Asks for everything, and reads nothing: answers of half a MiB each."""
     context = zmq.Context()
-    made = [target.dial(context, "n1", "client", "app") for _ in range(20)]
-    for each in made:
-        each.setsockopt(zmq.RCVHWM, 1)
+    made = [target.dial(context, "n1", "client", "app", receive_max=1) for _ in range(20)]
     ask = encode_client(ReadRequest(1, 1, [[RANGE, b"fuzz/", b"fuzz0", 0, False, False]]), CLUSTER)
     while not over.is_set():
         for each in made:
@@ -181,6 +190,18 @@ def deaf(target, rng, sent, over):
                 each.send(ask, zmq.NOBLOCK)
                 sent.value += 1
         over.wait(0.001)
+    context.destroy(0)
+
+
+def watching(target, rng, sent, over):
+    """Subscribers to everything that never read, while 64 KiB are written again and again."""
+    context = zmq.Context()
+    for _ in range(50):
+        target.dial(context, "n1", "events", "alice", zmq.SUB, receive_max=1).subscribe(b"")
+    with Client(list(target.clients), timeout_s=60.0, key=target.keys["app"]) as client:
+        while not over.is_set():
+            client.put(b"fuzz/watched", rng.randbytes(VALUE_BYTES))
+            sent.value += 1
     context.destroy(0)
 
 
@@ -255,4 +276,5 @@ def attackers(target):
     made["liar, at once"] = bursting, flood["liar"]
     made["handshakes, unknown key"] = knocking, {"key": "eve"}
     made["handshakes, no key"] = knocking, {"key": None}
-    return made | {each.__name__: (each, {}) for each in (stranger, idle, deaf, opener, big)}
+    floods = stranger, idle, deaf, watching, opener, big
+    return made | {each.__name__: (each, {}) for each in floods}

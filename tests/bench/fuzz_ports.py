@@ -13,6 +13,7 @@ Attackers are processes, each with a way of its own (``fuzz_attackers.py``):
     handshakes      connections whose handshakes fail, for ever
     idle            1,000 connections that send nothing, again and again
     deaf            connections that ask for much and never read
+    watching        subscribers to everything that never read
     opener          opens sessions for ever
     big             frames of up to 3 MiB
 
@@ -50,7 +51,15 @@ from paxosctl.client import Client
 from paxosd.core.cluster_settings import LEVEL_KEYS
 from paxosd.core.rights import NO_RIGHTS, Principal
 from paxosd.net.key_files import make_key
-from tests.bench.fuzz_attackers import CLUSTER, Target, attackers, spinning, work
+from tests.bench.fuzz_attackers import (
+    CLUSTER,
+    VALUE_BYTES,
+    VALUES,
+    Target,
+    attackers,
+    spinning,
+    work,
+)
 from tests.bench.fuzz_recording import real_frames
 from tests.processes.keyed import KeyedDaemons
 from tests.processes.processes import wait_for
@@ -96,10 +105,13 @@ class Trial:
     def __init__(self, daemons, seed, frames):
         self.daemons = daemons
         self.seed = seed
-        app = make_key("app", "client", CLUSTER)
+        app = make_key("app", "client", CLUSTER, daemons.servers())
         give_rights(daemons, app)
         self.target = Target(daemons, app, frames)
         self.kinds = attackers(self.target)
+        with Client(daemons.endpoints, timeout_s=60.0, key=app) as client:
+            for number in range(VALUES):
+                client.put(b"fuzz/%d" % number, bytes(VALUE_BYTES))
         self._path = Path(daemons.path) / "honest.took"
         self._end = _SPAWN.Event()
         self._client = _SPAWN.Process(

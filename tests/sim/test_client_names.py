@@ -26,9 +26,9 @@ def opened(monkeypatch):
     monkeypatch.setattr(shape, "FEW", shape.MANY)
     real = Sessions.open
 
-    def open_(self, now_ms, opened_by=0, name="", key=b""):
+    def open_(self, now_ms, opened_by=0, name="", key=b"", **how):
         names.append(name)
-        return real(self, now_ms, opened_by, name, key)
+        return real(self, now_ms, opened_by, name, key, **how)
 
     monkeypatch.setattr(Sessions, "open", open_)
     return names
