@@ -9,6 +9,7 @@ import zmq
 
 from paxosd.bus import pacing as pacing_module
 from paxosd.bus.pacing import ALLOWANCES, FORGET_MS, PAUSE_MS, PAUSE_MS_MAX, TOPIC_BYTES, Pacing
+from paxosd.bus.reception import REFUSED_AT_ONCE
 from paxosd.bus.sockets import CLIENT_RECEIVE_MAX, PEER_RECEIVE_MAX
 from paxosd.core.requests import WriteRequest
 from paxosd.wire import encode_client, encode_peer
@@ -52,6 +53,7 @@ class Site:
         ours, _ = self.listener.accept()
         assert descriptor in (-1, ours.fileno())
         ours.settimeout(10)
+        theirs.settimeout(10)
         self._made += theirs, ours
         return theirs, ours
 
@@ -240,16 +242,29 @@ class TestSockets:
             bus.receive_peers(1)  # its sweep ends the pause
             assert next_clients(bus)[0][1] == WriteRequest(7, b"")
 
-    def test_requests_are_taken_in_beside_refused_frames_in_one_look(self):
+    def test_requests_among_refused_frames_all_come(self):
         with node() as (world, bus, _):
             client = world.raw(zmq.DEALER, bus.endpoints["client"])
             for number in range(4):
                 client.send(b"\xc1")
                 client.send(encode_client(WriteRequest(number, b""), "dev"))
-            until(lambda: bus.poll(10), "something")
-            got = []
-            until(lambda: len(got) == 4, "four", lambda: got.extend(bus.receive_clients(4)))
-            assert len(got) == 4
+            assert [message.request_id for _, message in next_clients(bus, 4)] == [0, 1, 2, 3]
+
+    @pytest.mark.parametrize("port", ["client", "peer"])
+    def test_one_look_refuses_so_many_and_no_more(self, port):
+        rng, most, total = random.Random(8), 0, 3 * REFUSED_AT_ONCE
+        with node() as (world, bus, _):
+            bad = world.raw(zmq.DEALER, bus.endpoints[port])
+            for _ in range(total):
+                bad.send(garbage(rng))
+            while (before := bus.counters["refused.not_msgpack"]) < total:
+                bus.poll(1000)
+                if port == "client":
+                    bus.receive_clients(1000)
+                else:
+                    bus.receive_peers(1000)
+                most = max(most, bus.counters["refused.not_msgpack"] - before)
+        assert 0 < most <= REFUSED_AT_ONCE
 
     def test_a_peer_whose_messages_the_inbox_refuses_is_paced(self):
         with node() as (world, bus, _):
@@ -324,11 +339,12 @@ def test_once_all_gave_too_many_who_gave_most_is_ended(monkeypatch):
 def test_of_connections_that_ended_the_bytes_do_not_count(monkeypatch):
     monkeypatch.setattr(pacing_module, "TOPIC_BYTES_OF_ALL_MAX", 10_000)
     site = Site()
-    for _ in range(5):
-        theirs, ours = site.connect()
-        assert site.pacing.refused(Frame(ours.fileno()), "events", 1, 1, 8000) == 0
-        assert is_heard(theirs, ours)
-        ours.close()
+    _, former = site.connect()
+    assert site.pacing.refused(Frame(former.fileno()), "events", 1, 1, 4000) == 0
+    former.close()
+    theirs, ours = site.connect()
+    assert site.pacing.refused(Frame(ours.fileno()), "events", 1, 1, 7000) == 0
+    assert is_heard(theirs, ours)
     site.close()
 
 

@@ -65,8 +65,11 @@ class TestSessions:
         assert open_by(log, CLEO)[0] == Status.OK
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_neither_a_restart_nor_what_is_not_taken_apart_yet_changes_an_answer(self, seed):
+    def test_neither_a_restart_nor_what_is_not_taken_apart_yet_changes_an_answer(
+        self, seed, monkeypatch
+    ):
         print(f"seed={seed}")
+        monkeypatch.setattr("paxosd.core.state.sessions.PIECE_SESSIONS", 2)
         rng = random.Random(seed)
         limits = SessionLimits(sessions_max=24, session_ttl_ms=60, session_idle_evict_ms=20)
         lazy, eager, now_ms, full = new_sessions(limits), Eager(limits, Disposal()), 0, 0
