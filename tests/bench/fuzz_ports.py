@@ -6,7 +6,7 @@ Attackers are processes, each with a way of its own (``fuzz_attackers.py``):
 
     client          the key of a client that may write fuzz/ alone: mutated requests
     subscriber      an admin's key on the events port: mutated subscriptions
-    liar            the key of a node: mutated messages in its own and in other nodes' names, to the
+    liar            the key of a node: mutated messages, most of them in other nodes' names, to the
                     peer port of another node, and vouched requests to its client port
     … at once       the same, mutated beforehand and sent as fast as they leave
     stranger        raw TCP on every port: what is almost a greeting, and what is none
