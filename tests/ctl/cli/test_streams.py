@@ -148,10 +148,11 @@ def test_standard_input_cannot_be_read(sh, name, redirect):
 
 
 @pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
-def test_a_script_whose_answers_cannot_be_written(sh, redirect):
-    found = sh(["shell"], f"{redirect} <<< $'get k\\nget k'")
-    assert check(found, lines_max=2) == 74
-    assert found[2].count("standard output") == 2
+@pytest.mark.parametrize(("option", "tried"), [([], 1), (["--keep-going"], 2)])
+def test_a_script_whose_answers_cannot_be_written(sh, redirect, option, tried):
+    found = sh(["shell", *option], f"{redirect} <<< $'get k\\nget k'")
+    assert check(found, lines_max=4) == 74
+    assert found[2].count("standard output") == tried
 
 
 @pytest.mark.parametrize("line", ["get k", "help", "get --help"])
