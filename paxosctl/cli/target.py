@@ -11,7 +11,8 @@ The first of them that says anything decides alone which endpoints. Where one of
 endpoints are those, the key the context's. The key is that of --key-file; else that of the context,
 if a flag names it; else that of PAXOSCTL_KEY_FILE, else that of the context. A service (systemd's
 LoadCredential=paxosctl.key:FILE) need not set PAXOSCTL_KEY_FILE: ``paxosctl.key`` among its
-credentials counts as if it did.
+credentials counts as if it did. One that says ``none`` (SetCredential=paxosctl.key:none, for a unit
+whose FILE may be missing) is no key.
 """
 
 import os
@@ -22,6 +23,7 @@ import click
 
 DEFAULT_ENDPOINTS = "tcp://127.0.0.1:7410,tcp://127.0.0.1:7420,tcp://127.0.0.1:7430"
 CREDENTIAL = "paxosctl.key"
+NO_CREDENTIAL = b"none"
 FLAG, ENVIRONMENT, CONTEXT, DEFAULT = "flag", "environment", "context", "default"
 
 
@@ -97,9 +99,16 @@ def _with_credential(environment: Asked) -> Asked:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if environment.key_file is None and directory:
         key_file = Path(directory) / CREDENTIAL
-        if key_file.is_file():
+        if key_file.is_file() and not _says_none(key_file):
             return environment._replace(key_file=str(key_file))
     return environment
+
+
+def _says_none(path: Path) -> bool:
+    try:
+        return path.read_bytes().strip() == NO_CREDENTIAL
+    except OSError:
+        return False  # whoever wants the key says what is wrong with it
 
 
 def _place_of(flags: Asked, environment: Asked) -> Target:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from paxosctl.cli.target import CREDENTIAL, NO_CREDENTIAL
 from paxosctl.client.errors import EXIT_NEGATIVE, EXIT_REFUSED, EXIT_STORAGE, EXIT_USAGE
 from paxosd.daemon import exits
 
@@ -70,6 +71,12 @@ class TestBackup:
         assert {int(code) for code in codes[1].split()} == {
             EXIT_NEGATIVE, EXIT_USAGE, EXIT_STORAGE, EXIT_REFUSED,
         }  # fmt: skip
+
+    def test_without_the_file_of_a_key_it_shows_none(self):
+        """systemd takes the text of SetCredential= where the file of LoadCredential= is missing."""
+        lines = (CONF / "paxosd-backup.service").read_text().splitlines()
+        assert f"LoadCredential={CREDENTIAL}:/etc/paxosd/backup.key" in lines
+        assert f"SetCredential={CREDENTIAL}:{NO_CREDENTIAL.decode()}" in lines
 
 
 class TestService:

@@ -8,6 +8,7 @@ from tests.hosts.pages import run_section
 
 LOAD_KEY = program.ROOT / "conf" / "load-key.conf"
 UNIT = "paxosd@n1"
+BACKUPS = "/var/backups/paxosd"
 DROP_IN = f"/etc/systemd/system/{UNIT}.service.d/test.conf"
 CONFIG = """
 [cluster]
@@ -173,6 +174,16 @@ def test_one_that_was_killed_is_started_again(machine):
     until(lambda: machine.show("NRestarts") == "1", "another start")
     until(lambda: machine.show("ActiveState") == "active", "the node")
     assert machine.works()
+
+
+def test_a_backup_of_a_cluster_without_keys(machine):
+    """The unit as it is: it is handed no key, as there is none."""
+    machine.systemctl("start", UNIT)
+    machine.host.write("/etc/paxosd/backup.env", "PAXOSCTL_ENDPOINTS=tcp://127.0.0.1:7410\n")
+    until(machine.works, "the leader")
+    machine.systemctl("start", "paxosd-backup")
+    taken = machine.host.run(f"{program.PREFIX}/bin/paxosctl", "backup", "list", BACKUPS).stdout
+    assert "single" in taken
 
 
 def test_a_key_is_handed_to_the_node_alone(machine):

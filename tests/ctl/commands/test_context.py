@@ -220,6 +220,10 @@ class TestPrecedence:
         assert target_of(Asked(context="used"), Asked()).key_file == path_of("a")
         named.unlink()
         assert target_of(Asked(), Asked()).source == CONTEXT
+        named.write_text("none")
+        assert target_of(Asked(), Asked(endpoints=A)).key_file is None
+        named.write_text("")
+        assert target_of(Asked(), Asked(endpoints=A)).key_file == named, "no key, but meant as one"
 
     def test_show_says_which_and_why(self, do, monkeypatch):
         assert "endpoints from context used, the one in use" in do("show")[1]
