@@ -2,14 +2,19 @@
 
 read ── rights ──► every node that is known: the table of the latest version
 make ── table → next table ──► change_rights ── another was faster ──► read, make again
+
+The first table waits for the feature level that has tables, which a new cluster's leader raises
+within its first seconds.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
-from paxosctl.cli.survey import ask_all
+from paxosctl.cli.survey import NodeView, ask_all, members_of, statuses_of, survey
+from paxosctl.cli.versions import reason_of
 from paxosctl.client.client import Client
 from paxosctl.client.errors import (
     ClientError,
@@ -18,12 +23,15 @@ from paxosctl.client.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
+from paxosd.core.cluster_settings import LEVEL_KEYS
 from paxosd.core.commands import Status
 from paxosd.core.effects import FORBIDDEN
 from paxosd.core.rights import ADMIN, OPERATOR, RightsError, RightsTable
 
 TRIES_MAX = 5
 """So often a change is made again because another one was faster."""
+LEVEL_POLL_S = 0.1
+"""How often it is looked whether the feature level is raised."""
 
 Make = Callable[[RightsTable], RightsTable]
 
@@ -87,6 +95,8 @@ def make(client: Client, how: Make) -> Made:
         raise ForbiddenError(
             FORBIDDEN, f"{known.asker} ({known.role}) may not change the rights here: an admin may"
         )
+    if not known.table.version:
+        _await_level(client)
     for _ in range(TRIES_MAX):
         before = known.table
         after = how(before)
@@ -107,6 +117,21 @@ def make(client: Client, how: Make) -> Made:
         if _is_in_force(known.table, after):
             return Made(before, after, 0)  # an answer was lost on the way
     raise NotSubmittedError("busy", f"others change the rights all the time: {TRIES_MAX} tries")
+
+
+def _await_level(client: Client) -> None:
+    """Wait until the nodes have tables, for as long as the client waits for an answer. Not where a
+    member's version or file holds the level back: the node's refusal says what to do then."""
+    until_s = monotonic() + client.timeout_s
+    while _is_level_to_come(survey(client)) and monotonic() < until_s:
+        sleep(LEVEL_POLL_S)
+
+
+def _is_level_to_come(views: Sequence[NodeView]) -> bool:
+    present = min((status.feature_level for status in statuses_of(views)), default=0)
+    answering = [each for each in views if each.status and each.name in members_of(views)]
+    held = any(reason_of(each, LEVEL_KEYS, {}) for each in answering)
+    return present < LEVEL_KEYS and not held
 
 
 def _is_in_force(table: RightsTable, wanted: RightsTable) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from paxosctl.auth import asking
 from paxosctl.cli.main import run
 from paxosctl.client.client import Client
 from paxosctl.client.errors import OutcomeUnknownError
-from paxosd.core.cluster_settings import LEVEL_KEYS, ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_KEYS, LEVEL_LATEST, ClusterSettings
 from paxosd.net.key_files import (
     ServerKey,
     key_file_text,
@@ -76,6 +77,43 @@ class TestBeginning:
         code, _, err = auth("init")
         assert code == 1
         assert "a rights table already" in err
+
+    @pytest.mark.parametrize("verb", [("init",), ("new", "app1")])
+    def test_it_waits_for_the_level_of_a_new_cluster(self, auth, keyed, monkeypatch, verb):
+        keyed.machine.settings = ClusterSettings()
+        keyed.status = {"feature_level_known": LEVEL_LATEST}
+        pauses = []
+
+        def leader_raises_it(pause_s):
+            pauses.append(pause_s)
+            keyed.machine.settings = ClusterSettings(1, LEVEL_KEYS)
+
+        monkeypatch.setattr(asking, "sleep", leader_raises_it)
+        assert json_of(auth(*verb))["version"] == 1
+        assert pauses == [asking.LEVEL_POLL_S]
+
+    def test_it_waits_no_longer_than_for_an_answer(self, auth, keyed, monkeypatch):
+        keyed.machine.settings = ClusterSettings()
+        keyed.status = {"feature_level_known": LEVEL_LATEST}
+        now_s = [0.0]
+        monkeypatch.setattr(asking, "monotonic", lambda: now_s[0])
+        monkeypatch.setattr(asking, "sleep", lambda _: now_s.append(now_s.pop() + 4))
+        code, _, err = auth("init", "--timeout", "10s")
+        assert (code, now_s) == (77, [12.0])
+        assert "there is no rights table below feature level" in err
+
+    @pytest.mark.parametrize(
+        "held",
+        [
+            {"feature_level_known": LEVEL_KEYS - 1},
+            {"feature_level_known": LEVEL_LATEST, "feature_level_max": LEVEL_KEYS - 1},
+        ],
+    )
+    def test_it_does_not_wait_for_what_somebody_must_do(self, auth, keyed, monkeypatch, held):
+        keyed.machine.settings = ClusterSettings()
+        keyed.status = held
+        monkeypatch.setattr(asking, "sleep", lambda _: pytest.fail("it waits"))
+        assert auth("init")[0] == 77
 
     def test_without_a_key_there_is_no_admin(self, auth, keyed, tmp_path):
         code = run(["--endpoints", keyed.endpoint, "auth", "init"])
