@@ -20,9 +20,10 @@
 - An admin that only the trust file knows may look, and change members, settings and rights; for the
   log the node vouches for it. It has no session: what is applied knows the rights table alone.
 - A session is used by the key that opened it, and by no other. This does not depend on the table,
-  so it holds on a node that has applied little of the log as well; there a session that was not
-  opened yet as far as the node knows is one to ask for again. A write by prefixes is judged here
-  only for the words: what counts is decided where it is applied (``core/state/rights_check.py``).
+  so it holds on a node that has applied little of the log as well; there a request with a session
+  that was not opened yet, as far as the node knows, waits until it knows (:data:`UNOPENED`).
+- A write by prefixes is judged here only for the words: what counts is decided where it is applied
+  (``core/state/rights_check.py``).
 - A node that has heard of no quorum for longer than ``unconfirmed_ms_max`` does not know who lost
   his rights meanwhile. It gives no stale reads, no history and no data until it has.
 """
@@ -78,6 +79,9 @@ _NOBODYS = (
     "list the keys: paxosctl auth list"
 )
 _OTHER_KEY = "that session was opened by another key"
+UNOPENED = Refusal(BUSY, f"{REFUSALS[BUSY]}: this node has yet to learn who opened the session", "")
+"""Of a session that is not opened yet, as far as this node has applied the log. Once it has applied
+all that somebody may know of, nobody has that session."""
 
 
 def may(who: Principal, permission: Permission) -> bool:
@@ -175,10 +179,8 @@ class Permissions:
         sessions = self._machine.sessions
         session = sessions.table.get(number)
         if session is None:
-            if leading and number >= sessions.next_id:
-                words = f"{REFUSALS[BUSY]}: this node has yet to learn who opened session {number}"
-                return Refusal(BUSY, words, "")
-            return None  # it has ended, for ever
+            # One that was given before has ended, for ever.
+            return UNOPENED if leading and number >= sessions.next_id else None
         # One that was opened without a key is done as long as rights are not required.
         return _forbidden(_OTHER_KEY) if session.key not in (key, b"") else None
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from paxosd.core.admin_verbs import ADMIN_VERBS
 from paxosd.core.cluster_settings import LEVEL_COORDINATION
-from paxosd.core.commands import PUT, Entry
+from paxosd.core.commands import Entry
 from paxosd.core.effects import (
     BUSY,
     COMPACTED,
@@ -52,7 +52,8 @@ from paxosd.core.requests import (
 )
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.queries import may_be_large
-from paxosd.core.state.revision_view import RevisionAheadError
+from paxosd.core.state.revision_view import NO_REVISIONS, RevisionAheadError
+from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT
 from paxosd.core.state.undo_log import RevisionGoneError
 from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
@@ -63,15 +64,11 @@ from paxosd.replica.control_checks import control_refusal
 from paxosd.replica.deferred_answers import Deferred
 from paxosd.replica.forwarding import Forwarding
 from paxosd.replica.observer import Observer
-from paxosd.replica.permissions import Permissions
+from paxosd.replica.permissions import UNOPENED, Permissions
 from paxosd.replica.ports import Answers
 from paxosd.replica.tokens import ReadToken, WriteToken
 from paxosd.wire import EntryLimits, WireError, decode_entry
 
-NO_REVISIONS = (
-    "an earlier revision can be read from feature level 4 on; `paxosctl cluster show` names the "
-    "members that it waits for"
-)
 READS_BYTES_MAX = 64 << 20
 """Of read requests that wait, for the leader's confirmation or for a turn with time."""
 REQUEST_BYTES = 200
@@ -83,6 +80,7 @@ SETTLED_AGE_MS_MAX = 1000
 READ, STALE_READ, FORWARD, HISTORY, ADMIN = "read", "stale_read", "forward", "history", "admin"
 """Kinds of requests besides ``write``."""
 
+Writing = WriteRequest | ForwardRequest
 _DIVERGED = Refusal(DIVERGED, REFUSALS[DIVERGED], "")
 
 
@@ -148,6 +146,9 @@ class Service:
 
     def _age_ms(self) -> int:
         return self._node.age_ms()
+
+    def _turn_ms(self) -> float:
+        return self._observer.now_ms if self._observer is not None else 0.0
 
     def _use_settings(self) -> None:
         settings = self._machine.settings
@@ -234,9 +235,8 @@ class Service:
         if self._observer is not None:
             self._observer.answered(token, answer)
         if type(answer) is WriteReply:
-            self._bus.answer(
-                token.client, WriteAnswer(token.request_id, answer.slot, answer.results)
-            )
+            written = WriteAnswer(token.request_id, answer.slot, answer.results)
+            self._bus.answer(token.client, written)
         elif type(answer) is ReadReady:
             self._serve_in_turn(token, stale=False)
         else:
@@ -309,8 +309,9 @@ class Service:
             leader = self._node.leader
             self._forwarding.pass_on(client, message.request_id, message.entry, leader, to, key)
 
-    def _write(self, client: bytes, message: WriteRequest | ForwardRequest, key: bytes) -> None:
-        entry = self._take_entry(client, message, key, leading=self._node.leading)
+    def _write(self, client: bytes, message: Writing, key: bytes, *, settled: bool = False) -> None:
+        leading = self._node.leading
+        entry = self._take_entry(client, message, key, leading=leading, settled=settled)
         if entry is None:
             return
         blob = message.entry
@@ -321,36 +322,21 @@ class Service:
         if refusal:
             self._invalid(client, message.request_id, refusal)
             return
-        if self._machine.store.quota.limit_bytes and self._is_over_quota(entry):
-            self._machine.store.quota.note_refusal()
+        quota = self._machine.store.quota
+        if quota.limit_bytes and leading and self._machine.is_over_quota(entry):
+            quota.note_refusal()
             words = REFUSALS[QUOTA]
             self._refuse(client, message.request_id, Refusal(QUOTA, words, self._node.leader))
             return
-        observer = self._observer
-        if observer is None:
-            token = WriteToken(client, message.request_id)
-        else:
-            seqs = entry.first_seq | len(entry.commands) << COUNT_BIT
-            token = WriteToken(client, message.request_id, entry.session, seqs, observer.now_ms)
+        seqs = entry.first_seq | len(entry.commands) << COUNT_BIT
+        token = WriteToken(client, message.request_id, entry.session, seqs, self._turn_ms())
         self._node.submit(token, entry, blob)
 
-    def _is_over_quota(self, entry: Entry) -> bool:
-        """Whether this leader's store has no room for any of these commands, so that they need not
-        go into the log to be refused. Those of which one was applied before have answers there."""
-        session = self._machine.sessions.table.get(entry.session)
-        if not self._node.leading or session is None or entry.first_seq <= session.max_seq:
-            return False
-        has_room_for = self._machine.store.has_room_for
-        return all(
-            command[0] == PUT and not has_room_for([(command[1], command[2])])
-            for command in entry.commands
-        )
-
     def _take_entry(
-        self, client: bytes, message: WriteRequest | ForwardRequest, key: bytes, *, leading: bool
+        self, client: bytes, message: Writing, key: bytes, *, leading: bool, settled: bool = False
     ) -> Entry | None:
-        """The commands of a request; None: it was refused, for a limit of the settings, because it
-        is larger than what some member takes, or because it is not allowed."""
+        """The commands of a request; None: it was refused, for a limit of the settings or of some
+        member, or because it is not allowed; or it has its answer for want of such a session."""
         try:
             entry = decode_entry(message.entry, self._limits)
             words = self._node.limits.refusal(len(message.entry))
@@ -361,10 +347,28 @@ class Service:
             return None
         if key or not entry.session or self._machine.rights.required:
             refusal = self._permissions.entry_refusal(key, entry, leading=leading)
-            if refusal is not None:
+            if refusal is UNOPENED:
+                self._await_session(client, message, key, entry, settled=settled)
+            elif refusal is not None:
                 self._refuse(client, message.request_id, refusal)
-                return None
+            return entry if refusal is None else None
         return entry
+
+    def _await_session(
+        self, client: bytes, message: Writing, key: bytes, entry: Entry, *, settled: bool
+    ) -> None:
+        """Go on once all openings are applied that somebody may know of (``settled``), as a
+        linearizable read does. A session that nobody has then is not proposed for: by the slot in
+        which that would be applied, the number might be another's."""
+        if settled:
+            results = [SESSION_UNKNOWN_RESULT] * len(entry.commands)
+            answer = WriteAnswer(message.request_id, self._machine.applied, results)
+            self._bus.answer(client, answer)
+            return
+        size = REQUEST_BYTES + len(message.entry)
+        if self._takes(client, message.request_id, size):
+            who = client, message.request_id
+            self._node.read(ReadToken(*who, [], size, self._turn_ms(), key, message))
 
     def _read(self, client: bytes, message: ReadRequest, key: bytes) -> None:
         size = REQUEST_BYTES
@@ -372,12 +376,8 @@ class Service:
             size += QUERY_BYTES + sum([len(part) for part in query if type(part) is bytes])
             name = query[1]
             if query[0] == GET and len(name) > self._limits.key_bytes_max:
-                self._invalid(
-                    client,
-                    message.request_id,
-                    f"key is {len(name)} bytes; the limit is {self._limits.key_bytes_max} "
-                    "(limits.key_bytes_max)",
-                )
+                words = f"key is {len(name)} bytes; the limit is {self._limits.key_bytes_max} "
+                self._invalid(client, message.request_id, words + "(limits.key_bytes_max)")
                 return
         if self._node.difference is not None:
             self._refuse(client, message.request_id, _DIVERGED)
@@ -387,8 +387,8 @@ class Service:
             return
         if not self._takes(client, message.request_id, size):
             return
-        came_ms = self._observer.now_ms if self._observer is not None else 0.0
-        token = ReadToken(client, message.request_id, message.queries, size, came_ms, key)
+        who = client, message.request_id
+        token = ReadToken(*who, message.queries, size, self._turn_ms(), key)
         if stale or self._is_settled(message.queries):
             self._serve_in_turn(token, stale=stale)
         else:
@@ -441,10 +441,8 @@ class Service:
                 return False
         except RevisionGoneError as error:
             self._count_refusal(COMPACTED)
-            self._bus.answer(
-                token.client,
-                RefusalAnswer(token.request_id, COMPACTED, str(error), "", "", error.floor),
-            )
+            gone = RefusalAnswer(token.request_id, COMPACTED, str(error), "", "", error.floor)
+            self._bus.answer(token.client, gone)
         except RevisionAheadError as error:
             if stale:  # another node, or this one later, may have come to it
                 self._refuse(token.client, token.request_id, Refusal(BUSY, str(error), ""))
@@ -455,6 +453,10 @@ class Service:
 
     def _serve_read(self, token: ReadToken, *, stale: bool, part: int) -> None:
         """``part``: the pages in the answer hold 1/part of the most that they may."""
+        if token.request is not None:
+            self.waiting_bytes -= token.size
+            self._write(token.client, token.request, token.key, settled=True)
+            return
         if not self._is_prepared(token, stale=stale, part=part):
             return
         self.waiting_bytes -= token.size
@@ -474,10 +476,8 @@ class Service:
             self._invalid(token.client, token.request_id, str(error))
             return
         machine = self._machine
-        self._bus.answer(
-            token.client,
-            ReadAnswer(token.request_id, machine.applied, machine.revision, age_ms, results),
-        )
+        answer = ReadAnswer(token.request_id, machine.applied, machine.revision, age_ms, results)
+        self._bus.answer(token.client, answer)
 
     def _invalid(self, client: bytes, request_id: int, message: str) -> None:
         self._refuse(client, request_id, Refusal(INVALID, message, self._node.leader))
@@ -494,7 +494,5 @@ class Service:
         to = self.leader_endpoint
         if refusal.code == NOT_LEADER and self._forwarding is not None and to == endpoint != "":
             detail = PASSES_ON
-        self._bus.answer(
-            client,
-            RefusalAnswer(request_id, refusal.code, refusal.message, leader, endpoint, detail),
-        )
+        who = leader, endpoint, detail
+        self._bus.answer(client, RefusalAnswer(request_id, refusal.code, refusal.message, *who))

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from paxosd.core.requests import ForwardRequest, WriteRequest
+
 
 class WriteToken(NamedTuple):
     """Which request to answer when an entry was applied or refused."""
@@ -26,3 +28,5 @@ class ReadToken(NamedTuple):
     came_ms: float = 0.0
     key: bytes = b""
     """Of who asks; b"": none."""
+    request: WriteRequest | ForwardRequest | None = None
+    """Instead of queries: a request with a session that this leader has yet to learn of."""

@@ -163,6 +163,17 @@ def test_each_may_do_what_the_table_says_and_what_is_refused_changes_nothing(clu
                 assert [(row.key, row.value) for row in admin.scan(b"/other")] == before
 
 
+def test_what_became_of_a_command_of_a_session_that_nobody_has_is_answered(cluster):
+    """At once: it does not wait for a session of that number."""
+    daemons, typed = cluster
+    for name in ("app1", "alice"):
+        key = daemons.alice if name == "alice" else typed.key(name)
+        with Client(daemons.endpoints, key=key, timeout_s=30.0) as client:
+            client.put(b"/app/jobs/o", b"1")
+            assert client.outcome(client.session + 1_000_000, 1).state == "session_unknown"
+            assert client.outcome(client.session, 1).state == "committed"
+
+
 def test_can_i_says_the_same(cluster):
     _, typed = cluster
     for verb, key, exits in (

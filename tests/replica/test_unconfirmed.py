@@ -2,8 +2,8 @@
 
 import pytest
 
-from paxosd.core.commands import PUT, Entry
-from paxosd.core.effects import BUSY, FORBIDDEN, UNCONFIRMED
+from paxosd.core.commands import FENCE, OPEN, PUT, Entry
+from paxosd.core.effects import BUSY, FORBIDDEN, UNCONFIRMED, ReadReady, Refusal
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
@@ -15,8 +15,10 @@ from paxosd.core.requests import (
     ReadAnswer,
     ReadRequest,
     VouchedRequest,
+    WriteAnswer,
     WriteRequest,
 )
+from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT
 from paxosd.faults.plan import FaultPlan
 from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.wire import EntryLimits, encode_entry
@@ -59,12 +61,68 @@ def test_without_rights_nothing_is_refused():
         assert not hasattr(site.ask("client", asked), "code")
 
 
-def test_a_session_that_this_leader_has_not_seen_opened_is_to_be_asked_for_again():
-    """It may be another's."""
-    site = Site(required=True)
-    number = site.machine.sessions.next_id
-    entry = encode_entry(Entry(number, 1, 0, [[PUT, IN, b"x"]]))
-    assert site.ask("client", WriteRequest(1, entry)).code == BUSY
+@pytest.mark.parametrize("required", [True, False])
+class TestASessionThatIsNotOpenedYet:
+    """As far as this leader has applied the log: it may have led for a moment only."""
+
+    @staticmethod
+    def requests(required):
+        number = Site(required).machine.sessions.next_id
+        yield Entry(number, 1, 0, [[PUT, IN, b"x"], [PUT, IN, b"y"]])
+        if required:  # before that, anybody may ask what became of anything
+            yield Entry(0, 1, 0, [[FENCE, number, 1]])
+
+    def site(self, required):
+        """Its reads wait in ``tokens``."""
+        site, tokens = Site(required), []
+        site.node.read = tokens.append
+        return site, tokens
+
+    def begin(self, site, tokens, entry):
+        """Ask for that: nothing is answered or proposed before the read is ready."""
+        before = site.state()
+        site.service.receive(b"c", WriteRequest(7, encode_entry(entry)), KEYS["client"])
+        assert not site.answers
+        assert site.state() == before
+        (token,) = tokens
+        return token
+
+    def go_on(self, site, token):
+        site.service.reply(token, ReadReady(site.machine.applied))
+        site.service.answer_waiting()
+        (answer,) = site.answers
+        assert site.service.waiting_bytes == 0
+        assert answer.request_id == 7
+        return answer
+
+    def test_is_unknown_if_nobody_has_it_once_all_is_applied(self, required):
+        for entry in self.requests(required):
+            site, tokens = self.site(required)
+            token = self.begin(site, tokens, entry)
+            before = site.state()
+            assert self.go_on(site, token).results == [SESSION_UNKNOWN_RESULT] * len(entry.commands)
+            assert site.state() == before, "it is not proposed: the number may be another's by then"
+
+    @pytest.mark.parametrize("owner", ["client", "admin"])
+    def test_is_its_openers_and_no_others_if_it_was_opened(self, required, owner):
+        for entry in self.requests(required):
+            site, tokens = self.site(required)
+            token = self.begin(site, tokens, entry)
+            opened = site.apply(Entry(0, 9, 0, [[OPEN, "", KEYS[owner]]]))[1]
+            assert opened[0][2] == site.machine.sessions.next_id - 1
+            answer = self.go_on(site, token)
+            if owner == "client":
+                assert isinstance(answer, WriteAnswer)
+                assert SESSION_UNKNOWN_RESULT not in answer.results
+            else:
+                assert answer.code == FORBIDDEN
+
+    def test_is_asked_for_elsewhere_if_no_leader_says_so(self, required):
+        for entry in self.requests(required):
+            site, tokens = self.site(required)
+            site.service.reply(self.begin(site, tokens, entry), Refusal(BUSY, "later", ""))
+            assert site.answers[0].code == BUSY
+            assert site.service.waiting_bytes == 0
 
 
 def test_a_key_that_another_node_vouches_for_may_be_new_here_but_not_revoked():

@@ -6,7 +6,7 @@ changes the state.
 
 from typing import Any
 
-from paxosd.core.commands import Batch, Change, KeysChanged, KeyValue, Reign
+from paxosd.core.commands import PUT, Batch, Change, Entry, KeysChanged, KeyValue, Reign
 from paxosd.core.state.chain import Trail
 from paxosd.core.state.checksum import Checksums
 from paxosd.core.state.entries import unpacked
@@ -15,6 +15,7 @@ from paxosd.core.state.kv import Store
 from paxosd.core.state.leases import Leases
 from paxosd.core.state.log_clock import LogClock
 from paxosd.core.state.queries import Queries
+from paxosd.core.state.sessions import Sessions
 from paxosd.core.types import Slot
 
 
@@ -29,6 +30,7 @@ class MachineReads:
     history: History
     leases: Leases
     queries: Queries
+    sessions: Sessions
     store: Store
     trail: Trail
 
@@ -48,6 +50,18 @@ class MachineReads:
     def revision(self) -> int:
         """The store's revision."""
         return self.store.revision
+
+    def is_over_quota(self, entry: Entry) -> bool:
+        """Whether the store has no room for any of these commands, so that they need not go into
+        the log to be refused. Those of which one was applied before have answers there."""
+        session = self.sessions.table.get(entry.session)
+        if not self.store.quota.limit_bytes or session is None:
+            return False
+        has_room_for = self.store.has_room_for
+        return entry.first_seq > session.max_seq and all(
+            command[0] == PUT and not has_room_for([(command[1], command[2])])
+            for command in entry.commands
+        )
 
     def prepare(self, queries: list[list[Any]], part: int = 1) -> bool:
         """As :meth:`Queries.prepare`."""

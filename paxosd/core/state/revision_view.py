@@ -27,6 +27,11 @@ RECORDS_PER_UNIT = 32
 GROUP_KEYS_MAX = 1024
 """The keys of a larger group are not taken in one by one."""
 
+NO_REVISIONS = (
+    "an earlier revision can be read from feature level 4 on; `paxosctl cluster show` names the "
+    "members that it waits for"
+)
+
 
 class RevisionAheadError(ValueError):
     """The revision has not come yet, here at least."""
