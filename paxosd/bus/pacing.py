@@ -30,11 +30,12 @@ goes on.
 """
 
 import ctypes
+import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import zmq
@@ -226,29 +227,29 @@ def _key_of(frame: zmq.Frame) -> str:
     return ""  # it came by no key
 
 
+@contextmanager
+def _held(descriptor: int) -> Iterator[socket.socket]:
+    """The connection that has this descriptor now, by another one of our own: libzmq may close its
+    own at any moment, and then the next connection has it, to a peer even. Raises OSError."""
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        yield connection
+
+
 def _cookie(descriptor: int, number: int) -> Cookie:
     """What distinguishes this connection to the port ``number`` from all others; b"": there is none
     of this descriptor."""
-    with suppress(OSError):
-        connection = socket.socket(fileno=descriptor)
-        try:
-            if connection.getsockname()[1] == number:
-                return connection.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)
-        finally:
-            connection.detach()
+    with suppress(OSError), _held(descriptor) as connection:
+        if connection.getsockname()[1] == number:
+            return connection.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)
     return b""
 
 
 def _on(offender: _Offender, cookie: Cookie, do: Callable[[socket.socket], object]) -> bool:
     """Do something with a connection; whether that was done."""
-    with suppress(OSError):
-        connection = socket.socket(fileno=offender.descriptor)
-        try:
-            if connection.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8) == cookie:
-                do(connection)
-                return True  # else another one has its descriptor
-        finally:
-            connection.detach()
+    with suppress(OSError), _held(offender.descriptor) as connection:
+        if connection.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8) == cookie:
+            do(connection)
+            return True  # else another one has its descriptor
     return False
 
 

@@ -168,6 +168,21 @@ class TestOthers:
         site.after(1)
         assert not is_heard(theirs, ours)
 
+    def test_nor_does_a_pause_that_comes_just_as_the_connection_ends(self, site, monkeypatch):
+        """libzmq has a thread of its own: between the look and the deed another connection may get
+        the descriptor."""
+        _, former = site.connect()
+        made = []
+
+        def late(connection):
+            made.append(site.connect(instead_of=former))
+            take_nothing(connection)
+
+        take_nothing = pacing_module._take_nothing
+        monkeypatch.setattr(pacing_module, "_take_nothing", late)
+        site.refuse(former, CLIENT.first + 1)
+        assert is_heard(*made[0])
+
     def test_a_new_connection_of_a_paced_key_begins_with_less_once_it_is_refused(self, site):
         _, bad = site.connect()
         site.refuse(bad, CLIENT.first + 1, key="app")
