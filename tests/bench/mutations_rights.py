@@ -35,11 +35,11 @@ def _any_range(prefixes, start, end):
     return True
 
 
-def _unjudged(make, self, token, *, stale):
+def _unjudged(make, self, token, **how):
     """As if it had no key, and rights were not required."""
     self._refuses_read = lambda *_, **__: False
     try:
-        make(self, token, stale=stale)
+        make(self, token, **how)
     finally:
         del self._refuses_read
 
@@ -67,5 +67,5 @@ RIGHTS = (
     row("rights-reads-of-others", "a read is of keys that its prefixes cover",
         instead(permissions, "covers", _any_range), profiles="rights", seed=1, in_suite=True),
     row("rights-reads-judged-once", "a read that had to wait is judged again when it is answered",
-        around(Service, "_serve_read", _unjudged), profiles="rights", seed=1),
+        around(Service, "_serve_read", _unjudged), profiles="rights", seed=2),
 )  # fmt: skip
