@@ -145,7 +145,10 @@ class Service:
         """Code → how many refusals."""
 
     def _age_ms(self) -> int:
-        return self._node.age_ms()
+        # By the clock of now, after the request came in: a turn may be long, or the process may
+        # have been stopped within it. A write that was acknowledged meanwhile, before the client
+        # asked, must not be younger than the age says.
+        return self._node.age_ms(self._now_ms() if self._now_ms else None)
 
     def _turn_ms(self) -> float:
         return self._observer.now_ms if self._observer is not None else 0.0
@@ -402,7 +405,9 @@ class Service:
         revisions = [revision_of(query) for query in queries] or [0]
         if not 0 < min(revisions) <= max(revisions) <= machine.revision or machine.rights.required:
             return False
-        return 0 <= self._node.age_ms() <= SETTLED_AGE_MS_MAX
+        if machine.settings.level < LEVEL_COORDINATION:
+            return False  # as far as is known here
+        return 0 <= self._age_ms() <= SETTLED_AGE_MS_MAX
 
     def _refuses_read(
         self, client: bytes, request_id: int, queries: list[list[Any]], key: bytes, *, stale: bool
@@ -463,12 +468,7 @@ class Service:
         who = token.client, token.request_id, token.queries, token.key
         if self._refuses_read(*who, stale=stale):
             return
-        age_ms = 0
-        if stale:
-            # By the clock of now, after the request came in: a turn may be long, or the process may
-            # have been stopped within it. A write that was acknowledged meanwhile, before the
-            # client asked, must not be younger than the age says.
-            age_ms = self._node.age_ms(self._now_ms() if self._now_ms else None)
+        age_ms = self._age_ms() if stale else 0
         self._machine.work.units += len(token.queries)
         try:
             results = self._machine.query(token.queries, self._read_bytes_max, part)

@@ -237,6 +237,20 @@ def test_not_by_a_node_that_no_quorum_has_confirmed_lately(desk, age_ms):
     assert len(desk.node.asked) == 1
 
 
+def test_nor_by_one_that_was_stopped_since_the_turn_began(desk):
+    desk.service._now_ms = lambda: desk.now_ms + SETTLED_AGE_MS_MAX + 1
+    desk.node.age_ms = lambda now_ms=None: int((now_ms or desk.now_ms) - desk.now_ms)
+    desk.ask(b"a", at(desk, 0), LINEARIZABLE)
+    assert len(desk.node.asked) == 1
+
+
+def test_nor_where_the_level_for_it_is_yet_to_be_applied(desk):
+    """Others have it, and the leader's word brings it."""
+    desk.machine.settings = LEVEL._replace(level=LEVEL_COORDINATION - 1)
+    desk.ask(b"a", at(desk, 0), LINEARIZABLE)
+    assert len(desk.node.asked) == 1
+
+
 def test_what_this_node_has_not_applied_is_asked_for(desk):
     for query in (at(desk, -1), SCAN, [NEWEST, b"", b"", 1, 9]):
         desk.ask(b"a", query, LINEARIZABLE)
