@@ -6,7 +6,8 @@ such work adds it here (not the code that asks for it). Before work that can wai
 """
 
 CLIENT_UNITS = 3000
-"""No further request is taken in by a turn that has done so much, nor a waiting read answered."""
+"""No further request is taken in by a turn that has done so much, and of the waiting reads only a
+few are answered (``replica/service.py``)."""
 UNIT_BYTES = 1 << 10
 """So many bytes of a value, which is copied some six times on its way, take as long."""
 PROPOSED_BYTES_MAX = 4 << 20

@@ -24,6 +24,7 @@ from paxosd.core.requests import PREVIOUS, SPLIT, HistoryAnswer, HistoryRequest,
 from paxosd.core.state.history import HistoryCompactedError
 from paxosd.core.state.key_index import KeyRun
 from paxosd.core.types import Ballot, Slot
+from paxosd.core.work import UNIT_BYTES, Work
 
 PAGE_BYTES_MAX = 1 << 20
 PAGE_SLOTS_MAX = 256
@@ -48,6 +49,8 @@ class HistorySource(Protocol):
     :class:`paxosd.core.state.machine.Machine`."""
 
     applied: Slot
+    work: Work
+    """To which what was done here is added."""
 
     @property
     def revision(self) -> int:
@@ -110,19 +113,35 @@ def serve_history(
         limit_bytes = min(limit_bytes, answer_bytes_max)
     page = _Page(start, end, limit_bytes, answer_bytes_max, may_split=bool(flags))
     page.scan_bytes_max //= part
-    wants_previous = bool(flags & PREVIOUS // SPLIT)
-    if wants_previous:
-        page.before = machine.key_before
     kept_from = machine.kept_from_revision + 1
+    if flags & PREVIOUS // SPLIT:
+        page.before = machine.key_before
+        if at < kept_from:
+            return _refuse(request, COMPACTED, NO_PREVIOUS.format(at, kept_from), kept_from)
     if at >= kept_from:
-        return _serve_kept(request, machine, page, at)
-    if wants_previous:
-        return _refuse(request, COMPACTED, NO_PREVIOUS.format(at, kept_from), kept_from)
+        answer = _serve_kept(request, machine, page, at)
+    else:
+        answer = _serve_logged(request, machine, read_batch, page, at, PAGE_SLOTS_MAX // part)
+    machine.work.units += page.units
+    return answer
+
+
+def _serve_logged(
+    request: HistoryRequest,
+    machine: HistorySource,
+    read_batch: Callable[[Slot], Batch | None],
+    page: "_Page",
+    at: int,
+    slots_max: int,
+) -> HistoryAnswer | RefusalAnswer:
+    """A page of what is read back from the log, of so many slots."""
+    kept_from = machine.kept_from_revision + 1
     if at < machine.history_floor_revision:
         return _compacted(request, at, min(machine.history_floor_revision, kept_from))
     first = machine.slot_of_revision(at)
-    last = min(machine.applied, first + PAGE_SLOTS_MAX // part - 1)
+    last = min(machine.applied, first + slots_max - 1)
     for slot in range(first, last + 1):
+        page.units += 1
         try:
             changes = machine.changes_of(slot, read_batch(slot))
         except HistoryCompactedError as error:
@@ -130,10 +149,10 @@ def serve_history(
         except KeyError:
             return _compacted(request, at, min(_revision_after(machine, slot), kept_from))
         if page.add([change for change in changes if change.revision >= at]):
-            return _ended(request, page, newest)
+            return _ended(request, page, machine.revision)
     # The next page begins above everything looked at here, NOOPs at the end included.
     next_revision = _revision_after(machine, last)
-    return HistoryAnswer(request.request_id, page.changes, next_revision, newest)
+    return HistoryAnswer(request.request_id, page.changes, next_revision, machine.revision)
 
 
 def _serve_kept(
@@ -176,6 +195,8 @@ class _Page:
         self.scan_bytes_max = SCAN_BYTES_MAX
         self.next_revision = 0
         self.too_large = 0
+        self.units = 0
+        """What was looked at for it, wanted or not."""
         self._start = start
         self._end = end
         self._limit_bytes = limit_bytes
@@ -197,7 +218,7 @@ class _Page:
                 continue
             assert type(change) is Change
             size = _size(change.key, change.value or b"")
-            self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
+            self._scan(size)
             if change.key < self._start or (self._end and change.key >= self._end):
                 continue
             if self.changes and self._bytes + size > self._limit_bytes:
@@ -210,13 +231,19 @@ class _Page:
                 return True
         return False
 
+    def _scan(self, size: int) -> None:
+        self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
+        self.units += 1 + size // UNIT_BYTES
+
     def _append(self, change: Change) -> None:
         if self.before is None:
             self.changes.append(change)
             return
         previous = self.before(change.revision, change.key)
         self.changes.append(ChangeOf(*change, previous))
-        self._bytes += len(change.key) + len(previous.value) if previous is not None else 0
+        if previous is not None:
+            self._bytes += len(change.key) + len(previous.value)
+            self.units += 1 + len(previous.value) // UNIT_BYTES
 
     def _add_group(self, changed: KeysChanged) -> bool:
         """As :meth:`add`, for a change of many keys."""
@@ -240,7 +267,7 @@ class _Page:
                 return True
             self._append(Change(revision, slot, key, value))
             self._bytes += size
-            self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
+            self._scan(size)
             if self._bytes > self._answer_bytes_max:
                 self.too_large = revision
                 return True

@@ -39,7 +39,6 @@ from paxosd.core.requests import (
     PASSES_ON,
     AdminRequest,
     ForwardRequest,
-    HistoryAnswer,
     HistoryRequest,
     ReadAnswer,
     ReadRequest,
@@ -59,7 +58,7 @@ from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.recorder.event import COUNT_BIT
 from paxosd.replica.authority import Authority
-from paxosd.replica.bulk_pace import BulkPace, TurnQueue
+from paxosd.replica.bulk_pace import PIECE_UNITS, BulkPace, TurnQueue
 from paxosd.replica.control_checks import control_refusal
 from paxosd.replica.deferred_answers import Deferred
 from paxosd.replica.forwarding import Forwarding
@@ -266,13 +265,16 @@ class Service:
 
     def answer_waiting(self) -> None:
         """Answer the reads that an earlier turn had no time for, and what is large, as far as this
-        turn has time for it. Call it once a turn, when the records of all that the core has
-        applied were handed to the log: before that, the log lacks the newest slots."""
+        turn has time for it; a piece of it also in one that has none, or they would wait for as
+        long as others keep this node busy. Call it once a turn, when the records of all that the
+        core has applied were handed to the log: before that, the log lacks the newest slots."""
         work = self._machine.work
-        while self._reads and work.units < CLIENT_UNITS:
+        units_max = max(CLIENT_UNITS, work.units + PIECE_UNITS)
+        while self._reads and work.units < units_max:
             self._answer_read(*self._reads.popleft(), part=1)
         pace = self._pace
-        while self._bulk and work.units < CLIENT_UNITS and pace.allows:
+        units_max = max(CLIENT_UNITS, work.units + PIECE_UNITS)
+        while self._bulk and work.units < units_max and pace.allows:
             bulk, before = self._bulk.take(), work.units
             if len(bulk) == 2:
                 self._answer_read(*bulk, pace.part)
@@ -292,10 +294,8 @@ class Service:
         if self._node.difference is not None:
             self._refuse(client, message.request_id, _DIVERGED)
         elif not self._refuses_history(client, message, key):
-            answer = self._history(message)
-            size = len(answer.changes) if type(answer) is HistoryAnswer else 1
-            self._machine.work.units += size
-            self._bus.answer(client, answer)
+            self._machine.work.units += 1
+            self._bus.answer(client, self._history(message))
 
     @property
     def leader_endpoint(self) -> str:

@@ -20,6 +20,7 @@ from paxosd.core.requests import (
 )
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.queries import PAGE_BYTES_MAX, PAGE_ROWS_MAX, may_be_large
+from paxosd.core.work import CLIENT_UNITS
 from paxosd.replica.bulk_pace import CALM_MS, PIECE_PART, REST_MS, BulkPace, TurnQueue
 from paxosd.replica.log_server import serve_history
 from paxosd.replica.service import SETTLED_AGE_MS_MAX, Service
@@ -90,6 +91,13 @@ class Desk:
         self.machine.work.units = 0
         self.pace.look(self.now_ms)
         begun = len(self.answers)
+        self.service.answer_waiting()
+        return self.answers[begun:]
+
+    def busy_turn(self):
+        """As :meth:`turn`, where requests have taken all its time."""
+        begun = len(self.answers)
+        self.machine.work.units = 2 * CLIENT_UNITS
         self.service.answer_waiting()
         return self.answers[begun:]
 
@@ -215,6 +223,30 @@ def test_history_keeps_the_same_pace(desk):
     assert piece.next_revision == piece.changes[-1].revision + 1, "the rest is yet to come"
     assert desk.turn() == []
     assert rows_of(desk.turn(REST_MS)) == [PIECE_ROWS]
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "whole"), [(b"", 60_000, 3), (b"x", 60_000, 3), (b"x", 1, 1)]
+)
+def test_what_is_looked_at_for_history_counts_as_work_wanted_or_not(desk, start, size, whole):
+    """Else pages of a few large values, or of none that is wanted, would be many to a turn."""
+    first = desk.machine.revision + 1
+    for number in range(4000 if size == 1 else 80):
+        desk.write(number, size=size)
+    for client in range(10):
+        desk.service.receive(b"%d" % client, HistoryRequest(1, start, b"", first, 0))
+    assert len(desk.turn()) == 1, "beside writes, a piece"
+    assert len(desk.turn(CALM_MS)) == whole
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_node_that_others_keep_busy_answers_all_the_same(desk, large):
+    query = SCAN if large else [GET, b"00001"]
+    desk.machine.work.units = 2 * CLIENT_UNITS
+    desk.ask(b"a", query)
+    desk.ask(b"b", query)
+    assert not desk.answers
+    assert [len(desk.busy_turn()) for _ in range(3)] == ([1, 1, 0] if large else [2, 0, 0])
 
 
 def at(desk, back):
