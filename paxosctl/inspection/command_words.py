@@ -24,6 +24,7 @@ from paxosd.core.commands import (
     requester_of,
 )
 from paxosd.core.transactions import ADD, GET_KEY, GET_RANGE
+from paxosd.net.key_files import key_text
 
 _ALL_NAMES = OP_NAMES | {
     ADD: "add to", GET_KEY: "get", GET_RANGE: "get range", FENCE: "outcome asked for",
@@ -64,7 +65,7 @@ def command_words(command: Command) -> str:
 def _asker_words(command: Command) -> str:
     """Whose key it names, if any."""
     key = requester_of(command)
-    return f" (key {key.hex()[:8]}…)" if type(key) is bytes and key else ""
+    return f" (key {key_text(key)[:8]}…)" if type(key) is bytes and key else ""
 
 
 def change_words(command: Command, key: bytes) -> str:

@@ -45,6 +45,7 @@ def test_a_change_of_a_key(command, words):
         ([KEEPALIVE, [3, 4]], "lease renewed: 3, 4"),
         ([REVOKE, 3], "lease revoked: 3"),
         ([OPEN, "anna@web1 "], 'session opened by "anna@web1 "'),
+        ([OPEN, "app", bytes(range(32))], "session opened by app (key 009c61o!…)"),
         ([CLOSE], "session ended"),
         ([99, 1], "command 99"),
         ([TXN, [], [[PUT, b"k", b"v"], [ADD, b"n", 3]], [[GET_RANGE, b"a", b"c", 0, 0, 0]]],
