@@ -128,10 +128,10 @@ def _await_level(client: Client) -> None:
 
 
 def _is_level_to_come(views: Sequence[NodeView]) -> bool:
-    present = min((status.feature_level for status in statuses_of(views)), default=0)
-    answering = [each for each in views if each.status and each.name in members_of(views)]
-    held = any(reason_of(each, LEVEL_KEYS, {}) for each in answering)
-    return present < LEVEL_KEYS and not held
+    members = members_of(views)
+    voices = [each for each in views if each.status is not None and each.name in members]
+    present = min((status.feature_level for status in statuses_of(voices)), default=LEVEL_KEYS)
+    return present < LEVEL_KEYS and not any(reason_of(each, LEVEL_KEYS, {}) for each in voices)
 
 
 def _is_in_force(table: RightsTable, wanted: RightsTable) -> bool:

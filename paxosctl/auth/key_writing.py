@@ -8,7 +8,7 @@ not known whether the cluster does.
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from paxosd.net.key_files import (
     KeyFile,
     ServerKey,
     key_file_text,
-    make_key,
     parse_key,
     write_secret,
 )
@@ -38,11 +37,6 @@ def servers_of(views: list[NodeView]) -> dict[str, ServerKey]:
                 if member.client and member.keys:
                     found[name] = ServerKey(member.client, parse_key(member.keys[0]))
     return found
-
-
-def new_key(name: str, role: str, cluster: str, servers: Mapping[str, ServerKey]) -> KeyFile:
-    """A key pair for somebody, who is to know the nodes by ``servers``."""
-    return make_key(name, role, cluster, servers)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import click
 from paxosctl.auth import can, tables
 from paxosctl.auth.asking import Known, Made, Make, make, read
 from paxosctl.auth.finishing import finish_objection
-from paxosctl.auth.key_writing import kept, new_key, servers_of
+from paxosctl.auth.key_writing import kept, servers_of
 from paxosctl.auth.tables import ChangeError
 from paxosctl.auth.view import made_view, principal_view, table_view
 from paxosctl.cli.app import Duration, Group, Settings, global_options, negative, raw, verb
@@ -28,7 +28,7 @@ from paxosd.core.rights import (
     admin_of,
     parse_prefix,
 )
-from paxosd.net.key_files import KeyFile, parse_key
+from paxosd.net.key_files import KeyFile, make_key, parse_key
 
 
 @click.group("auth", cls=Group)
@@ -434,7 +434,7 @@ def _with_key(
             "the key of a node is made there (paxosd keygen), and named here with --public-key"
         )
     servers = servers_of(survey(client))
-    key = new_key(name, role, client.cluster, servers)
+    key = make_key(name, role, client.cluster, servers)
     place = place or f"{name}.key"
     try:
         with kept(key, place, force=force):
