@@ -218,7 +218,8 @@ def test_done_is_0_and_no_is_not(verb, ctl, daemon, monkeypatch):
 
 
 @pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER - WAITING))
-def test_nobody_there_is_69_or_usage_before_it(verb, ctl):
+def test_nobody_there_is_69_or_usage_before_it(verb, ctl, monkeypatch):
+    monkeypatch.setattr(survey, "PROBE_S", 30.0)  # as above
     works, negative, _ = LEAVES[verb]
     arguments = works if works is not None else FAILING.get(verb, negative)
     code, out, err = ctl(*verb.split(), *arguments, endpoints=closed_port())
