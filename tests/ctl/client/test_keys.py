@@ -155,7 +155,7 @@ class TestRefusedHandshakes:
         assert code == "key_unknown"
         assert words == (
             f"n1 at {keyed.endpoint} does not know the key of app1: it was revoked, or never "
-            "added: paxosctl auth list"
+            "added: paxosctl auth list (or it is not the node's client port)"
         )
 
     def test_one_node_of_several(self, dress, keyed):

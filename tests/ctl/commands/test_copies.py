@@ -50,7 +50,7 @@ class TestFormat:
         ("line", "words"),
         [
             (b"{", "line 2 is no JSON"), (b"[1]", "line 2 is no JSON object"),
-            (b"\xff", "line 2 is no JSON"), (b"{}", "line 2: key must be text"),
+            (b"\xff", "line 2 is no text in UTF-8"), (b"{}", "line 2: key must be text"),
             (b'{"key":"a"}', "line 2: value must be text"),
             (b'{"key":"","value":""}', "line 2: the key is empty"),
             (b'{"key":"a","value":5}', "line 2: value must be text"),
