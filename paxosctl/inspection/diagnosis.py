@@ -252,17 +252,20 @@ def _leaderless(
     at = {id(event): life.at(event) for life in lives for event in life.notes}
     answered = sorted(life.at(event) for life in lives for event in life.writes)
     said: list[Incident] = []
-    before: str | None = None
+    old, began = "", None
+    unseen_until_us = 0
     for ballot in found.ballots():
         led = found.led(ballot)
         if led is None:
             continue
-        old, before = before, ballot.node
         led_us = at.get(id(led), led.wall_us)
-        earlier = [each for each in answered if each < led_us]
-        if old is None or not earlier or led_us - earlier[-1] < LEADERLESS_US_MIN:
+        if began is not None and not any(life.node == old and life.holds(began) for life in lives):
+            unseen_until_us = led_us  # what it answered is recorded nowhere else
+        before, old, began = old, ballot.node, led
+        earlier = [each for each in answered if unseen_until_us <= each < led_us]
+        if not before or not earlier or led_us - earlier[-1] < LEADERLESS_US_MIN:
             continue
-        reasons = leader_reasons(incidents, old, earlier[-1], led_us)
+        reasons = leader_reasons(incidents, before, earlier[-1], led_us)
         since_us = _waited_since_us(earlier, reasons, led_us)
         if led_us - since_us < LEADERLESS_US_MIN:
             continue

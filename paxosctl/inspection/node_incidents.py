@@ -100,8 +100,10 @@ def _end(life: Life, again: Life | None, until_us: int) -> Incident:
         return Incident("disk failed" if disk else "ended", node, "", life.at(said), until_us,
                         f"{node} ended, because it failed: {what}, {back}", (said, *after)
                     )  # fmt: skip
-    return Incident("died", node, "", since_us, until_us, f"{node}'s process ended without a word "
-                    f"(kill -9, a crash, or its machine), {back}", (life.last, *after))  # fmt: skip
+    words = f"{node}'s process ended without a word (kill -9, a crash, or its machine), {back}"
+    if again is None:  # a process that goes on later records then that it stood still
+        words += "; or it has stood still since"
+    return Incident("died", node, "", since_us, until_us, words, (life.last, *after))
 
 
 def failures(lives: Sequence[Life]) -> Iterator[Incident]:

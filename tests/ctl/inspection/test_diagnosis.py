@@ -142,6 +142,7 @@ class TestNodes:
     def test_one_that_died(self, traffic):
         traffic.gone["n3"] = 4 * SECOND, 1 << 60
         assert traffic.found() == [("died", "n3", "")]
+        assert "or it has stood still since" in traffic.incidents()[0].words
 
     def test_one_that_was_ended(self, traffic):
         traffic.gone["n3"] = 4 * SECOND, 1 << 60
@@ -326,6 +327,16 @@ class TestLeaders:
     def test_nor_is_one_before_a_change_without_a_reason(self, traffic):
         diagnosis, _ = self.changed(traffic, writes=(500_000, 900_000))
         assert not [each for each in diagnosis.incidents if each.what == "no leader"]
+
+    @pytest.mark.parametrize("seen_by", ["n3", "n2"])
+    def test_what_a_leader_answered_whose_recording_is_lost_is_not_known(self, traffic, seen_by):
+        """n3 led from 1.1 s to 2.5 s: its line is there, or another node's that heard of it."""
+        traffic.gone["n1"] = 500_000, 5 * SECOND
+        led = {"leader": "n3", "ballot": "1.n3"}
+        traffic.at(1_100_000, seen_by, lambda node: node.note("leader.elected", **led))
+        diagnosis, _ = self.changed(traffic, writes=range(100_000, SECOND, 50_000))
+        (*gaps,) = [each for each in diagnosis.incidents if each.what == "no leader"]
+        assert ["n2 led" in each.words for each in gaps] == [True] * (seen_by == "n3")
 
     def test_one_for_which_there_is_no_reason(self, traffic):
         diagnosis, said = self.changed(traffic)
