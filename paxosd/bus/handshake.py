@@ -156,5 +156,6 @@ class Handshake:
             ENDS: "ends each connection within its handshake: it wants a key, or another program "
             "listens there",
             FOREIGN: "does not speak as a node does: another program listens there",
-            UNKNOWN: "is not dialled: no key of it is known; enter it in [peers] of the trust file",
+            UNKNOWN: "is not dialled: no key of it is known: it was revoked, or never added; see "
+            "paxosctl auth list and [peers] of the trust file",
         }[why]

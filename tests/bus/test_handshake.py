@@ -69,7 +69,7 @@ class TestChoices:
     def test_a_node_of_which_no_key_is_known_is_not_dialled_until_one_is(self):
         shake, ring = handshake()
         assert shake.expected is None
-        assert "no key of it is known" in shake.problem
+        assert "no key of it is known: it was revoked, or never added" in shake.problem
         ring.change(peers={"n2": (NEW,)})
         assert shake.expected == NEW
         assert not shake.problem
