@@ -34,7 +34,15 @@ from typing import Any
 
 from paxosd.core.admin_verbs import COMMAND_PERMISSIONS, AdminVerb, Permission
 from paxosd.core.cluster_settings import LEVEL_KEYS
-from paxosd.core.commands import CLUSTER, FENCE, MEMBERS, RIGHTS, Entry, with_requester
+from paxosd.core.commands import (
+    CLUSTER,
+    FENCE,
+    MEMBERS,
+    RIGHTS,
+    Entry,
+    prefix_end,
+    with_requester,
+)
 from paxosd.core.effects import BUSY, FORBIDDEN, REFUSALS, UNCONFIRMED, Refusal
 from paxosd.core.requests import COUNT, GET, LEASE, LEASES, NEWEST, RANGE
 from paxosd.core.rights import PEER, Principal, RightsTable, covers, prefix_text
@@ -322,8 +330,17 @@ def _advice(who: Principal) -> str:
 
 
 def _read_words(who: Principal, start: bytes, end: bytes | None) -> str:
-    what = _key_text(start) if end is None else f"from {_key_text(start)} to {_key_text(end)}"
-    return f"{_shown(who)} may not read {what} here: {_prefixes('read', who.read)}{_advice(who)}"
+    what = f"read {_range_text(start, end)}"
+    return f"{_shown(who)} may not {what} here: {_prefixes('read', who.read)}{_advice(who)}"
+
+
+def _range_text(start: bytes, end: bytes | None) -> str:
+    """Of the keys from ``start`` on and before ``end`` (b"": all behind); None: ``start`` alone."""
+    if end is None or end == start + b"\0":
+        return _key_text(start)
+    if end == prefix_end(start):
+        return f"what begins with {_key_text(start)}" if start else "every key"
+    return f"from {_key_text(start)} {f'to {_key_text(end)}' if end else 'on'}"
 
 
 def _write_words(who: Principal, command: Any) -> str:

@@ -8,8 +8,10 @@ import pytest
 from paxosd.core.commands import PUT, RIGHTS, Entry
 from paxosd.core.effects import BUSY, FORBIDDEN
 from paxosd.core.requests import (
+    COUNT,
     GET,
     LINEARIZABLE,
+    RANGE,
     STALE,
     AdminRequest,
     HistoryRequest,
@@ -117,3 +119,19 @@ def test_a_write_by_a_revoked_key_is_not_even_proposed():
     before = site.state()
     assert site.ask("client", asked).code == FORBIDDEN
     assert site.state() == before
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ([GET, OUT], '"/other/x"'),
+        ([RANGE, OUT, OUT + b"\0", 1, False], '"/other/x"'),
+        ([RANGE, b"/other/", b"/other0", 1, False], 'what begins with "/other/"'),
+        ([RANGE, b"", b"", 1, False], "every key"),
+        ([COUNT, b"/a", b"/c"], 'from "/a" to "/c"'),
+        ([COUNT, b"/a", b""], 'from "/a" on'),
+    ],
+)
+def test_a_refused_read_names_what_was_asked_for(query, words):
+    refused = Site(required=True).ask("client", ReadRequest(1, LINEARIZABLE, [query]))
+    assert refused.message.startswith(f"client (client) may not read {words} here: ")
