@@ -14,6 +14,7 @@ from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 from tests.bench.lock_seeds import BRIEF_LOCKS, LOCKS, draw_lock_schedule
+from tests.bench.mutation_crowd import crowded, draw_crowd_schedule
 from tests.bench.mutation_gaps import GapProfile
 from tests.bench.mutation_scenes import SceneProfile
 from tests.bench.processor_limit import RUN_CPU_S_MAX, processor_limit
@@ -62,10 +63,8 @@ _QUIET = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=3, oper
 _CHANGING = replace(_PLAIN, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
 _BUSY_CHANGING = replace(_LONG, duration_ms=9_500, clients=10, operations=900, members=True)
 _ROLLED = replace(_BUSY, duration_ms=16_000, operations=800)
-_GROWN = replace(
-    _PLAIN, nodes=1, duration_ms=16_000, faults=frozenset(), clients=4, operations=400, keys=2,
-    members=True,
-)  # fmt: skip
+_GROWN = replace(_PLAIN, nodes=1, duration_ms=16_000, faults=frozenset(), clients=4, operations=400,
+                 keys=2, members=True)  # fmt: skip
 _STORMY = replace(_PLAIN, duration_ms=12_000, clients=6, operations=200, keys=3)
 _WATCHED = replace(_STORMY, keys=8, watchers=3)
 
@@ -481,6 +480,7 @@ PROFILES: dict[str, Profile | GapProfile | SceneProfile] = {
         Profile("wrong-clocks", replace(_BUSY, level=LEVEL_LATEST), _wrong_clocks),
         Profile("leases", replace(_STORMY, level=LEVEL_LATEST, holders=3)),
         Profile("rights", replace(_STORMY, level=LEVEL_LATEST, rights=3)),
+        Profile("crowded", crowded(_STORMY), draw_crowd_schedule),
         Profile("leases-clocks", replace(_BUSY, level=LEVEL_LATEST, holders=3), _wrong_clocks),
         Profile("leases-crossed", replace(_BUSY, level=LEVEL_LATEST, holders=3), _old_batches),
         Profile("locks", LOCKS),

@@ -1,8 +1,9 @@
-"""Safeguards of keys and rights. That a revoked key of a trust file is nobody's is seen by
-``tests/replica/test_authority.py``: in a simulated run that key is the admin's."""
+"""Safeguards of keys and rights, and of shares. That a revoked key of a trust file is nobody's is
+seen by ``tests/replica/test_authority.py``: in a simulated run that key is the admin's."""
 
 from paxosd.core.state import lease_commands, session_walk
 from paxosd.core.state.rights_check import RightsGuard
+from paxosd.core.state.sessions import Sessions
 from paxosd.replica import permissions
 from paxosd.replica.permissions import Permissions
 from paxosd.replica.service import Service
@@ -44,6 +45,15 @@ def _unjudged(make, self, token, **how):
         del self._refuses_read
 
 
+def _in_order_of_opening(real, self, session_id, acked, now_ms):
+    session = self.table.get(session_id)
+    before = list(self._of_key.get(session.key, ())) if session is not None else ()
+    found = real(self, session_id, acked, now_ms)
+    for each in before:
+        self._of_key[session.key].move_to_end(each)
+    return found
+
+
 RIGHTS = (
     row("rights-admission-alone", "rights are checked again where commands are applied",
         around(RightsGuard, "__init__", _check_nothing), profiles="rights", seed=1, in_suite=True),
@@ -68,4 +78,8 @@ RIGHTS = (
         instead(permissions, "covers", _any_range), profiles="rights", seed=1, in_suite=True),
     row("rights-reads-judged-once", "a read that had to wait is judged again when it is answered",
         around(Service, "_serve_read", _unjudged), profiles="rights", seed=2),
+    # A snapshot has the sessions in order of last use, and so has who begins with it.
+    row("share-order-of-opening", "all nodes end the same one of a key's sessions",
+        around(Sessions, "use", _in_order_of_opening), where="Sessions._of_key",
+        profiles="crowded", seed=1, in_suite=True),
 )  # fmt: skip
