@@ -77,7 +77,7 @@ RIGHTS = (
     row("rights-reads-of-others", "a read is of keys that its prefixes cover",
         instead(permissions, "covers", _any_range), profiles="rights", seed=1, in_suite=True),
     row("rights-reads-judged-once", "a read that had to wait is judged again when it is answered",
-        around(Service, "_serve_read", _unjudged), profiles="rights", seed=2),
+        around(Service, "_serve_read", _unjudged), profiles="rights", seed=1),
     # A snapshot has the sessions in order of last use, and so has who begins with it.
     row("share-order-of-opening", "all nodes end the same one of a key's sessions",
         around(Sessions, "use", _in_order_of_opening), where="Sessions._of_key",
