@@ -335,6 +335,19 @@ def _one_way(span: _Span, back: _Span | None) -> Incident:
     return Incident("one-way", sender, receiver, span.since_us, span.until_us, words, span.evidence)
 
 
+def _at_once(pairs: list[tuple[_Span, _Span]]) -> list[list[tuple[_Span, _Span]]]:
+    """Those that follow each other without a time in which something passed on all of them."""
+    groups: list[list[tuple[_Span, _Span]]] = []
+    end_us = 0
+    for pair in sorted(pairs, key=lambda pair: pair[0].since_us):
+        if not groups or pair[0].since_us > end_us:
+            groups.append([])
+            end_us = 0
+        groups[-1].append(pair)
+        end_us = max(end_us, *(span.until_us for span in pair))
+    return groups
+
+
 def _cuts(cut: list[tuple[_Span, _Span]], ways: Sequence[Way]) -> list[Incident]:
     """A node that is cut off from two others or more, and those links that are cut alone."""
     of_node: dict[str, list[tuple[_Span, _Span]]] = {}
@@ -344,17 +357,17 @@ def _cuts(cut: list[tuple[_Span, _Span]], ways: Sequence[Way]) -> list[Incident]
     found: list[Incident] = []
     used: set[int] = set()
     for node, pairs in sorted(of_node.items(), key=lambda item: -len(item[1])):
-        left = [pair for pair in pairs if id(pair) not in used]
-        peers = {name for pair in left for name in pair[0].way.name} - {node}
         known = {name for way in ways for name in way.name if node in way.name} - {node}
-        if len(peers) < 2 or peers != known:
-            continue
-        used |= {id(pair) for pair in left}
-        begin = min(pair[0].since_us for pair in left)
-        end = max(span.until_us for pair in left for span in pair)
-        proof = tuple(event for pair in left for span in pair for event in span.evidence[:1])
-        found.append(Incident("cut off", node, "", begin, end, f"nothing passed between {node} and "
-                              f"{' or '.join(sorted(peers))}", proof))  # fmt: skip
+        for left in _at_once([pair for pair in pairs if id(pair) not in used]):
+            peers = {name for pair in left for name in pair[0].way.name} - {node}
+            if len(peers) < 2 or peers != known:
+                continue
+            used |= {id(pair) for pair in left}
+            begin = min(pair[0].since_us for pair in left)
+            end = max(span.until_us for pair in left for span in pair)
+            proof = tuple(event for pair in left for span in pair for event in span.evidence[:1])
+            found.append(Incident("cut off", node, "", begin, end, f"nothing passed between {node} "
+                                  f"and {' or '.join(sorted(peers))}", proof))  # fmt: skip
     for pair in cut:
         if id(pair) not in used:
             one, other = sorted(pair[0].way.name)
