@@ -26,10 +26,13 @@ GONE = "it is gone: the node that runs dropped its oldest file"
 
 @dataclass(frozen=True, slots=True)
 class RecordedFile:
-    """A file, and the head of its first sound block."""
+    """A file, the head of its first sound block, and how long it was when it was opened. What a
+    node that runs records later is not read: else one whose files are read first would seem to
+    have ended before those that are read last."""
 
     path: Path
     head: BlockHead
+    size_bytes: int
 
 
 @dataclass(slots=True)
@@ -54,16 +57,17 @@ class NodeFiles:
         total = 0
         for each in self.files:
             try:
-                total += each.path.stat().st_size
+                total += min(each.size_bytes, each.path.stat().st_size)
             except FileNotFoundError:
                 self.gone.add(each.path)
         return total
 
-    def _content(self, path: Path) -> bytes:
+    def _content(self, file: RecordedFile) -> bytes:
         try:
-            return path.read_bytes()
+            with open(file.path, "rb") as opened:
+                return opened.read(file.size_bytes)
         except FileNotFoundError:
-            self.gone.add(path)
+            self.gone.add(file.path)
             return b""
 
     @property
@@ -90,7 +94,7 @@ class NodeFiles:
             if following and self._steady_us(following[0].head) < since_us:
                 continue
             losses = self.losses[file.path] = Losses()
-            data = self._content(file.path)
+            data = self._content(file)
             data = data[self._offset(data, since_us) :]
             for head, raw in blocks_of(data, losses):
                 taken_us = self._steady_us(head)
@@ -134,7 +138,7 @@ class NodeFiles:
     def last_us(self) -> int:
         """When the last block was taken, by this node's wall clock; 0: there is none."""
         for file in reversed(self.files):
-            last = self._last_block(file.path)
+            last = self._last_block(file)
             if last is not None:
                 return self._steady_us(last[0])
         return 0
@@ -144,15 +148,15 @@ class NodeFiles:
         damaged between them counts as well."""
         total = 0
         for file in self.files:
-            last = self._last_block(file.path)
+            last = self._last_block(file)
             if last is not None:
                 end_seq = last[0].first_seq + len(last[1]) // EVENT_BYTES
                 total += max(0, end_seq - file.head.first_seq)
         return total
 
-    def _last_block(self, path: Path) -> tuple[BlockHead, memoryview] | None:
+    def _last_block(self, file: RecordedFile) -> tuple[BlockHead, memoryview] | None:
         """The last sound one of a file; None: there is none."""
-        data = self._content(path)
+        data = self._content(file)
         place = len(data)
         while (place := data.rfind(MAGIC, 0, place)) >= 0:
             for block in blocks_of(data[place:], Losses()):
@@ -185,11 +189,12 @@ def by_node(paths: Iterable[Path], passed_over: list[str]) -> dict[str, NodeFile
     for path in dict.fromkeys(each.resolve() for each in paths):
         try:
             head = _first_head(path, passed_over)
+            size_bytes = path.stat().st_size
         except FileNotFoundError:
             passed_over.append(f"{path}: {GONE}")
             continue
         if head is not None:
-            found.setdefault(head.node, []).append(RecordedFile(path, head))
+            found.setdefault(head.node, []).append(RecordedFile(path, head, size_bytes))
     nodes = {}
     for node in sorted(found):
         place = {run: at for at, run in enumerate(_runs(found[node]))}

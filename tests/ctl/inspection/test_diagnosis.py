@@ -144,6 +144,17 @@ class TestNodes:
         assert traffic.found() == [("died", "n3", "")]
         assert "or it has stood still since" in traffic.incidents()[0].words
 
+    def test_one_that_goes_on_has_not_died_where_others_are_read_later(self, traffic):
+        """The files of n2 and n3 have grown by seconds since all were opened."""
+        traffic.write()
+        with opened([str(traffic.path)]) as recordings:
+            for name in ("n2", "n3"):
+                for late_us in range(0, 2 * SECOND, 20_000):
+                    traffic.nodes[name].at(LASTS_US + late_us).sync(late_us, 1500)
+                traffic.nodes[name].write(traffic.path)
+            measure_clocks(recordings, Window())
+            assert diagnose(recordings, Window(), leadership(recordings)).incidents == []
+
     def test_one_that_was_ended(self, traffic):
         traffic.gone["n3"] = 4 * SECOND, 1 << 60
         traffic.at(4 * SECOND - 10, "n3", lambda node: node.note("node.stopping", reason="SIGTERM"))
@@ -250,6 +261,17 @@ class TestLinks:
         for other in ("n1", "n2"):
             traffic.delays["n3", other] = traffic.delays[other, "n3"] = during(*FAULT, None)
         assert traffic.found() == [("cut off", "n3", "")]
+
+    def test_a_node_that_is_cut_off_twice_was_heard_in_between(self, traffic):
+        def lost(at_us):
+            return None if at_us * 2 // SECOND in (2, 3, 9, 10) else 0
+
+        for other in ("n1", "n2"):
+            traffic.delays["n3", other] = traffic.delays[other, "n3"] = lost
+        assert traffic.found() == [("cut off", "n3", "")] * 2
+        first, second = traffic.incidents()
+        assert first.until_us - BASE_US <= 2 * SECOND + 100_000
+        assert second.since_us - BASE_US >= 4_400_000
 
     def test_a_link_that_settles_after_a_cut_is_not_lossy(self, traffic):
         """TCP's timer has doubled as long as nothing passed: a direction may be late for as long
