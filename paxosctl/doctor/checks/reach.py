@@ -50,7 +50,7 @@ def _look(evidence: Evidence) -> Iterator[Finding]:
             if peer.link_problem:
                 yield REFUSED.at(status.node, f"{status.node} has no connection to a peer: "
                                  f"{peer.link_problem}")  # fmt: skip
-            elif not peer.hears and name not in up:
+            elif peer.reachable and not peer.hears and name not in up:
                 yield DEAF.at(name, f"{status.node} hears from {name} again and again that {name} "
                               f"does not hear {status.node}")  # fmt: skip
             elif name in up and not peer.reachable and (status.node, name) not in closed:

@@ -118,6 +118,13 @@ class TestWhoIsToBlame:
         words = [each.words for each in examine(found).findings if each.flaw == "reach.deaf"]
         assert words == ["n1 hears from n3 again and again that n3 does not hear n1"]
 
+    def test_what_a_node_said_before_it_went_down_is_no_trouble_of_now(self):
+        """It may have been deaf then; now n1 hears nothing of it."""
+        found = silent(SOUND, "n3")
+        gone = replace(found.status("n1").peers["n3"], reachable=False, hears=False)
+        found = with_status(found, "n1", peers={**found.status("n1").peers, "n3": gone})
+        assert "reach.deaf" not in flaws_of(found)
+
     def test_what_the_probe_cannot_reach_is_not_called_deaf_as_well(self):
         one = PLANTED["reach.closed"]
         both = replace(PLANTED["reach.deaf"], links=one.links)
