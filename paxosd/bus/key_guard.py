@@ -84,10 +84,13 @@ class KeyGuard:
         assert self.door is not None
         key, address = key_text(turned.key), plain_address(turned.address)
         if self.door.ring.admits("client", turned.key):
-            return (
+            words = (
                 f"the holder of the key {key}, at {address}, may not connect to the "
                 f"{turned.socket} port"
             )
+            if turned.socket == "events":
+                words += ": who may not read every key; each watch tries, and asks for the history"
+            return words
         return (
             f"the key {key}, which came from {address} to the {turned.socket} port, is not known "
             "here: it was revoked, or never added; known are those of paxosctl auth list, and of "

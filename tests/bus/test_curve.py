@@ -104,6 +104,7 @@ class TestWhoHasNone:
         assert (
             "revoked, or never added" if who == "eve" else f"not connect to the {port} port"
         ) in said
+        assert ("each watch tries" in said) == (port == "events" and who == "app")
         assert one.counters["received.peer"] == one.counters["received.client"] == 0
 
     def test_who_expects_another_key_of_this_node(self, world):
