@@ -310,7 +310,7 @@ class TestKeysThatTheServiceHandsOver:
 
     def test_the_last_lines_of_a_unit_count(self):
         text = (
-            "LoadCredential=paxosd.key:/old\nLoadCredential=other:/x\nLoadCredential=\n"
+            "LoadCredential=paxosd.key:/old\nLoadCredential=paxosd.trust:/old\nLoadCredential=\n"
             "LoadCredential=paxosd.key:/etc/paxosd/%i.key\n# LoadCredential=paxosd.trust:/no\n"
         )
         assert service.credentials_of(text, "paxosd@n1") == (
