@@ -6,13 +6,15 @@
              machine's, not to be written to by accident: a host has no other protection.
 
 A host ends with its first process, and that with the process that made it, however that ends: the
-kernel takes the namespaces, mounts, addresses and control groups back.
+kernel takes the namespaces, mounts and addresses back. Its control groups, empty, go when it is
+closed.
 """
 
 import contextlib
 import ctypes
 import itertools
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,6 +26,7 @@ PR_SET_PDEATHSIG = 1
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 NAMESPACES = ("--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup")
 BOOT_S = 60.0
+_GROUPS = itertools.count(1)
 OVERLAID = (
     "/etc",
     "/var",
@@ -56,6 +59,14 @@ mv /etc/nsswitch.conf.new /etc/nsswitch.conf
 _PLAIN = "touch /run/booted; exec sleep infinity"
 _SYSTEMD = """
 umount -R /sys/fs/cgroup 2>/dev/null || umount -l /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+# A group of its own, the root of its namespace: units of this name are on other hosts, too.
+mkdir /sys/fs/cgroup/{group}
+echo $$ > /sys/fs/cgroup/{group}/cgroup.procs
+exec unshare --cgroup bash -c {inside}
+"""
+_INSIDE = """
+umount /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 # Nothing of this machine's own services, nor what sets up hardware or the kernel.
 rm -rf /etc/systemd/system/* /usr/lib/systemd/system/*.wants /usr/lib/systemd/system-generators
@@ -171,6 +182,13 @@ def until(condition, what, timeout_s=BOOT_S):
         time.sleep(0.02)  # between two looks at other processes; there is nothing to wait on
 
 
+def _is_removed(group):
+    """Remove a control group with all below it, once they are empty; an OSError before that."""
+    for each, _, _ in os.walk(group, topdown=False):
+        Path(each).rmdir()
+    return not group.exists()
+
+
 class Wire:
     """What hosts are connected by."""
 
@@ -215,7 +233,9 @@ class Host(_Space):
     def __init__(self, wire, name, address, *, systemd=False):
         self.name, self.address = name, address
         script = _BOOT.format(overlaid=" ".join(OVERLAID), name=name)
-        script += _SYSTEMD.format(systemd=SYSTEMD) if systemd else _PLAIN
+        self._group = f"host-{os.getpid()}-{next(_GROUPS)}"
+        inside = shlex.quote(_INSIDE.format(systemd=SYSTEMD))
+        script += _SYSTEMD.format(group=self._group, inside=inside) if systemd else _PLAIN
         super().__init__(script, NAMESPACES)
         try:
             wire.attach(self.pid, address)
@@ -223,6 +243,14 @@ class Host(_Space):
         except BaseException as error:
             self.close()
             raise HostError(f"host {name} did not come up: {error}") from error
+
+    def close(self):
+        """End all that runs inside; its control groups are empty then."""
+        super().close()
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for place in [each[1] for each in mounts if each[2] == "cgroup2"]:
+            group = Path(place, self._group)
+            until(lambda group=group: _is_removed(group), f"the end of all in {group}")
 
     def _booted(self):
         return self.run("test", "-e", "/run/booted", check=False).returncode == 0

@@ -89,6 +89,8 @@ def run_block(block, host, timeout_s=120.0):
     done = host.run("bash", "-c", script, check=False, timeout_s=timeout_s)
     said = done.stdout + done.stderr
     if done.returncode != block.exit_code:
+        journal = host.run("journalctl", "--no-pager", "-n", "60", "-o", "cat", check=False)
+        said = f"{said}{journal.stdout}"
         raise PageError(
             f"on {host.name}, exit code {done.returncode} and not {block.exit_code}:\n"
             f"{block.text}\n{said}"
