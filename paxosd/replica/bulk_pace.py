@@ -19,8 +19,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from paxosd.core.state.machine import Machine
-
 CALM_MS = 50.0
 """Writes are under way until nothing was applied for so long."""
 REST_MS = 1.0
@@ -34,30 +32,22 @@ Item = TypeVar("Item")
 
 
 class BulkPace:
-    """The pace of one node. Its time is that of the turns, so that a replay has the same."""
+    """The pace of one node. Its time is that of the turns, so that a replay has the same.
 
-    __slots__ = ("_applied", "_calm_from_ms", "_free_from_ms", "_left_units", "_machine", "_now_ms")
+    A turn sets ``now_ms``, and ``written_ms`` too if anything was applied since the turn before:
+    plain fields, as it does so for each put."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._applied = machine.applied
-        self._now_ms = 0.0
-        self._calm_from_ms = 0.0
+    __slots__ = ("_free_from_ms", "_left_units", "now_ms", "written_ms")
+
+    def __init__(self) -> None:
+        self.now_ms = 0.0
+        self.written_ms = -CALM_MS
         self._free_from_ms = 0.0
         self._left_units = PIECE_UNITS
 
-    def look(self, now_ms: float) -> None:
-        """To be called once a turn, before its bulk work: see whether anything was applied."""
-        self._now_ms = now_ms
-        if self._machine.applied != self._applied:
-            self._applied = self._machine.applied
-            self._calm_from_ms = now_ms + CALM_MS
-        if self._left_units <= 0 and now_ms >= self._free_from_ms:
-            self._left_units = PIECE_UNITS
-
     @property
     def _is_calm(self) -> bool:
-        return self._now_ms >= self._calm_from_ms
+        return self.now_ms >= self.written_ms + CALM_MS
 
     @property
     def part(self) -> int:
@@ -67,12 +57,14 @@ class BulkPace:
     @property
     def allows(self) -> bool:
         """Whether it is time for bulk work; how much a turn may do is another matter."""
-        return self._is_calm or self._left_units > 0
+        if self._left_units <= 0 and self.now_ms >= self._free_from_ms:
+            self._left_units = PIECE_UNITS
+        return self._left_units > 0 or self._is_calm
 
     def spent(self, units: int) -> None:
         """So much bulk work was done."""
         self._left_units -= units
-        self._free_from_ms = self._now_ms + REST_MS
+        self._free_from_ms = self.now_ms + REST_MS
 
     def next_due_ms(self, now_ms: float) -> float:
         """When it is time for more."""

@@ -91,7 +91,8 @@ class Replica:
             self._observer,
         )
         self.exchange = self._make_exchange(snapshots) if snapshots is not None else None
-        self._pace = BulkPace(machine)
+        self._pace = BulkPace()
+        self._applied_before = machine.applied
         self.log_source = self._make_log_source(memory)
         self.forwarding = Forwarding(bus.relay, self._answer)
         helper = ports.file_helper
@@ -181,6 +182,7 @@ class Replica:
         """
         node, bus = self.node, self._bus
         self.machine.work.units = 0
+        self._pace.now_ms = now_ms
         node.set_time(now_ms, wall_ms)
         if self._observer is not None:
             self._observer.begin_turn(now_ms)
@@ -203,9 +205,10 @@ class Replica:
             # brings about may have to be written, too; that waits for no further sync here.
             self._act()
             self.commits.start(now_ms, may_block=False)
-        # Now that writes and votes have gone on their way.
-        self._pace.look(now_ms)
-        self.service.answer_waiting()
+        if self.machine.applied != self._applied_before:
+            self._applied_before, self._pace.written_ms = self.machine.applied, now_ms
+        if self.service.waiting_bytes:  # now that writes and votes have gone on their way
+            self.service.answer_waiting()
         self._stands_still = node.difference is not None
         if self._stands_still:
             self.events.stop()

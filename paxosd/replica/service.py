@@ -128,7 +128,7 @@ class Service:
         self._admin = admin
         self._permissions = permissions or Permissions(machine, Authority(), self._age_ms)
         self._later = later
-        self._pace = pace or BulkPace(machine)
+        self._pace = pace or BulkPace()
         self._reads: deque[tuple[ReadToken, bool]] = deque()
         """Small reads that a later turn answers, and whether they may be stale."""
         self._bulk: TurnQueue[tuple[ReadToken, bool] | tuple[bytes, HistoryRequest, bytes]]
@@ -266,8 +266,9 @@ class Service:
     def answer_waiting(self) -> None:
         """Answer the reads that an earlier turn had no time for, and what is large, as far as this
         turn has time for it; a piece of it also in one that has none, or they would wait for as
-        long as others keep this node busy. Call it once a turn, when the records of all that the
-        core has applied were handed to the log: before that, the log lacks the newest slots."""
+        long as others keep this node busy. Call it once a turn, if there are ``waiting_bytes``, and
+        when the records of all that the core has applied were handed to the log: before that, the
+        log lacks the newest slots."""
         work = self._machine.work
         units_max = max(CLIENT_UNITS, work.units + PIECE_UNITS)
         while self._reads and work.units < units_max:

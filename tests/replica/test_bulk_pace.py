@@ -53,7 +53,7 @@ class Desk:
         self.machine, self.node, self.answers = Machine(), Node(), []
         self.slot(Entry(0, 1, 0, [[CLUSTER, 0, 0, LEVEL.to_command()]]))
         self.slot(Entry(0, 1, 0, [[OPEN]]))
-        self.pace = BulkPace(self.machine)
+        self.pace, self.applied = BulkPace(), self.machine.applied
         self.now_ms, self.number = 1000.0, 0
         for first in range(0, ROWS, 1000):
             self.write(*range(first, first + 1000))
@@ -89,7 +89,9 @@ class Desk:
         """Another turn, so much later; what was answered in it."""
         self.now_ms += ms
         self.machine.work.units = 0
-        self.pace.look(self.now_ms)
+        self.pace.now_ms = self.now_ms
+        if self.machine.applied != self.applied:
+            self.applied, self.pace.written_ms = self.machine.applied, self.now_ms
         begun = len(self.answers)
         self.service.answer_waiting()
         return self.answers[begun:]
