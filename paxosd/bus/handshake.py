@@ -10,11 +10,14 @@ libzmq 4.3.5 reports on the monitor of the end that dials:
     MISMATCH   one end wants keys, the other has none; it does not dial again by itself
     AUTH       the other end does not take this key; nor does it then
     NO_DETAIL  the connection ended: the other end has another key than was expected, or has found
-               a mismatch sooner than this one, or it is chance; it dials again
+               a mismatch sooner than this one, or it is chance; it dials again. With EAGAIN, the
+               errno of a read that found nothing: the other end was silent until HANDSHAKE_IVL, as
+               a process is that was stopped, which says nothing of keys
 
 No sockets here: their owner reports events, and connects them anew when that is due.
 """
 
+import errno
 import math
 
 import zmq
@@ -90,7 +93,7 @@ class Handshake:
             self.reason = ""
         elif event in (PROTOCOL, AUTH):
             self._next(self._why(event, value), now_ms)
-        elif event == NO_DETAIL:
+        elif event == NO_DETAIL and value != errno.EAGAIN:
             self._ended += 1
             if self._ended >= ENDED_TIMES:
                 self._next(self._why(event, value), now_ms)

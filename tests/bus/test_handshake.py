@@ -1,5 +1,7 @@
 """Which key is tried next, when, and what is said: without sockets."""
 
+import errno
+
 import pytest
 
 from paxosd.bus.curve import PLAIN, NodeKeys
@@ -88,6 +90,13 @@ class TestChoices:
         for _ in range(ENDED_TIMES - 1):
             assert refuse(shake, 0, NO_DETAIL, 32) == NEW
         assert refuse(shake, 0, NO_DETAIL, 32) == OLD
+
+    def test_one_that_is_silent_has_shown_no_other_key(self):
+        """A process that was stopped: the kernel takes its connections."""
+        shake, _ = handshake(NEW, OLD)
+        for _ in range(3 * ENDED_TIMES):
+            assert refuse(shake, 0, NO_DETAIL, errno.EAGAIN) == NEW
+        assert not shake.problem
 
     @pytest.mark.parametrize("sure", [True, False])
     def test_what_a_mismatch_has_shown_is_not_forgotten_over_guesses(self, sure):

@@ -1,12 +1,15 @@
 """What the watch protocol assumes of ZeroMQ."""
 
+import errno
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 
 import pytest
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 
 class TestWhatIsAssumedOfZeroMQ:
@@ -79,3 +82,26 @@ class TestWhatIsAssumedOfZeroMQ:
         )
         assert ended.returncode == -signal.SIGABRT
         assert b"fq.cpp" in ended.stderr
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_silent_end_of_a_handshake_is_told_from_one_that_closes(closes):
+    """``paxosd/bus/handshake.py`` goes by the errno."""
+    with socket.create_server(("127.0.0.1", 0)) as server, zmq.Context() as context:
+        dialled = context.socket(zmq.DEALER)
+        dialled.setsockopt(zmq.LINGER, 0)
+        dialled.setsockopt(zmq.HANDSHAKE_IVL, 200)
+        dialled.curve_publickey, dialled.curve_secretkey = zmq.curve_keypair()
+        dialled.curve_serverkey = zmq.curve_keypair()[0]
+        seen = dialled.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+        seen.setsockopt(zmq.RCVTIMEO, 10_000)
+        dialled.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        taken, _ = server.accept()
+        with taken:
+            if closes:
+                taken.shutdown(socket.SHUT_WR)
+            said = parse_monitor_message(seen.recv_multipart())["value"]
+        assert (said == errno.EAGAIN) is not closes
+        dialled.disable_monitor()
+        seen.close()
+        dialled.close()
