@@ -120,9 +120,9 @@ def _query(value: Any) -> list[Any]:
             ):
                 return list(value)
     raise bad_field(
-        "a query [1, key], [2, start, end, limit, reverse, keys_only] or [3, start, end], each "
-        "perhaps with a revision, [4, lease, with_keys], [5, after, limit], each perhaps with "
-        "true, or [6, start, end, created_below, limit]",
+        "a query [1, key], [2, start, end, limit, reverse, keys_only], [3, start, end] (and a "
+        "revision), [4, lease, with_keys], [5, after, limit] (and true) or "
+        "[6, start, end, created_below, limit]",
         value,
     )
 

@@ -121,6 +121,12 @@ def test_other_queries_are_refused(query):
         decode_request(encode_client(ReadRequest(3, 0, [query]), "c"), "c")
 
 
+def test_what_is_no_query_is_refused_in_few_words():
+    with pytest.raises(WireError) as refused:
+        decode_request(encode_client(ReadRequest(3, 0, [[7, bytes(500)]]), "c"), "c")
+    assert len(str(refused.value)) < 300
+
+
 def test_answers_to_queries_go_there_and_back():
     page = LeasePage([INFO, INFO._replace(keys=[])], 5, 70)
     answer = ReadAnswer(3, 9, 4, 0, [INFO, None, page])
