@@ -81,10 +81,12 @@ class TestWhoIsLetIn:
         eve = make_key("eve", "client", "test")
         kind = zmq.SUB if port == "events" else zmq.DEALER
         refused(cluster, "n1", "refused.key", lambda: cluster.knock("n1", port, eve, kind=kind))
-        assert any(
-            key_text(eve.public_key) in line["detail"]
-            for line in cluster.events("n1", "bus.refused")
-        ), "the log names the key"
+
+        def told():
+            lines = cluster.events("n1", "bus.refused")
+            return any(key_text(eve.public_key) in line["detail"] for line in lines)
+
+        wait_for(told, what="the log to name the key")
 
     def test_an_admin_sends_no_messages_of_peers(self, cluster):
         before = cluster.status("n1")["ballot"]

@@ -153,7 +153,8 @@ def take(daemons, name):
     """Ask for a snapshot; true once there is one of all that is applied."""
     daemons.admin(name, "snapshot_take")
     status = daemons.status(name)
-    return status["snapshot"]["slot"] == status["applied"] and not status["snapshot"]["running"]
+    newest = status["snapshot"]
+    return newest is not None and newest["slot"] == status["applied"] and not newest["running"]
 
 
 def wait_fetching(daemons, name):
