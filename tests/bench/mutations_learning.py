@@ -128,7 +128,7 @@ def _read_at_once(self, token):
 
 _READS = (
     row("read-unconfirmed", "a read waits until a quorum confirms the leader",
-        instead(LeaderReads, "confirmed", _confirm_unasked), profiles="late-acks", seed=86,
+        instead(LeaderReads, "confirmed", _confirm_unasked), profiles="late-acks", seed=176,
         in_suite=True),
     row("read-old-round", "an acknowledgement of an earlier round confirms nothing",
         around(LeaderReads, "receive_ack",
