@@ -82,6 +82,8 @@ class SimWatcher:
         """None until a watch "from now" has learned the present revision."""
         self._link = b""
         self._links_made = 0
+        self._kept_from = 0
+        """The first revision that was still there when a watch ended as compacted."""
         self._wake_ms = float("inf")
         self._reads = 0
 
@@ -148,6 +150,7 @@ class SimWatcher:
         if end.code != COMPACTED:
             raise Violation("watch", f"{self.name} ended with {end.code}: {end.message}")
         self.compacted += 1
+        self._kept_from = end.detail
         self._cluster.note("watch.compacted", watcher=self.name, first=end.detail)
         self._state = None
         self._read(self._reads)
@@ -180,7 +183,9 @@ class SimWatcher:
             raise Violation(
                 "watch", f"{self.name} reads another state than that of revision {answer.revision}"
             )
-        self._begin(answer.revision + 1)
+        if answer.revision + 1 >= self._kept_from:
+            self._begin(answer.revision + 1)
+        # Else the node lags behind the one that has compacted: another is asked soon.
 
     # -- what arrives
 
