@@ -7,11 +7,10 @@ share the line:
     A knows why it has no connection to B (keys, another program, …)
     both are up, and neither hears the other
     both are up, and only one hears the other: a one-way link
-    A alone is asked, and has not heard B, or hears from B that B does not hear A
+    A alone is asked, and has not heard B
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations
 
 from paxosd.core.status import NodeStatus, PeerStatus
 from paxosd.host.wording import lasted, listed
@@ -22,14 +21,14 @@ _ADVICE = "look at fault rules (paxosctl fault list), firewalls and routes betwe
 def link_lines(statuses: Iterable[NodeStatus], *, alone: bool = False) -> list[str]:
     """What is wrong with links, as these nodes see it. ``alone``: only one node was asked, so
     nothing else says that a peer which it does not hear is down."""
-    known = {status.node: status for status in statuses}
-    lines = _refused(known.values()) + _not_heard(known)
+    known = list(statuses)
+    lines = _refused(known) + _not_heard(known)
     if alone:
-        lines += [line for status in known.values() for line in _alone(status)]
+        lines += [line for status in known for line in _alone(status)]
     return lines + [
         f"{status.node} cannot look up the host {host} of a peer: {found.error}. Repair the name "
         f"server, or /etc/hosts on the machine of {status.node}"
-        for status in known.values()
+        for status in known
         for host, found in sorted(status.names.items())
         if found.error
     ]
@@ -48,19 +47,28 @@ def _refused(statuses: Iterable[NodeStatus]) -> list[str]:
     ]
 
 
-def _not_heard(known: dict[str, NodeStatus]) -> list[str]:
-    """Of nodes that all answered."""
-    cut: set[tuple[str, str]] = set()
-    one_way: set[tuple[str, str]] = set()
-    for pair in combinations(sorted(known), 2):
-        one, two = known[pair[0]], known[pair[1]]
-        hears = _hears(one, two), _hears(two, one)
-        if None in hears or all(hears) or _says_why(one, two) or _says_why(two, one):
-            continue
-        if any(hears):
-            one_way.add(pair if hears[1] else pair[::-1])
-        else:
-            cut |= {pair, pair[::-1]}
+def unheard(statuses: Iterable[NodeStatus]) -> Iterator[tuple[str, str]]:
+    """Pairs of members that are up, of which the first does not hear the second, and neither knows
+    why. A peer that did not answer is up where another one hears it; it says there whom it does not
+    hear."""
+    known = {status.node: status for status in statuses}
+    for status in known.values():
+        for name, peer in sorted(status.peers.items()):
+            if peer.link_problem:
+                continue
+            if name not in known:
+                if peer.reachable and not peer.hears:
+                    yield name, status.node
+                continue
+            back = known[name].peers.get(status.node)
+            if back is not None and not back.link_problem and not peer.reachable:
+                yield status.node, name
+
+
+def _not_heard(statuses: Iterable[NodeStatus]) -> list[str]:
+    pairs = set(unheard(statuses))
+    cut = {pair for pair in pairs if pair[::-1] in pairs}
+    one_way = pairs - cut
     lines = [_cut_words(node, peers) for node, peers in _stars(cut)]
     for node, peers in _stars(one_way | {pair[::-1] for pair in one_way}):
         deaf = [each for each in peers if (each, node) in one_way]
@@ -102,17 +110,6 @@ def _one_way_words(deaf: Sequence[str], heard: Sequence[str]) -> str:
     )
 
 
-def _hears(status: NodeStatus, other: NodeStatus) -> bool | None:
-    """None: it does not count that one among its peers."""
-    peer = status.peers.get(other.node)
-    return None if peer is None else peer.reachable
-
-
-def _says_why(status: NodeStatus, other: NodeStatus) -> bool:
-    peer = status.peers.get(other.node)
-    return peer is not None and bool(peer.link_problem)
-
-
 def _alone(status: NodeStatus) -> list[str]:
     node = status.node
     silent = {
@@ -120,15 +117,13 @@ def _alone(status: NodeStatus) -> list[str]:
         for name, peer in sorted(status.peers.items())
         if not peer.reachable and not peer.link_problem and name not in status.unconfirmed_by
     }
-    lines = []
-    if silent:
-        since = [f"{name} {_silence(peer)}" for name, peer in silent.items()]
-        lines.append(
-            f"{node} does not hear {listed(since)}: down, or cut off from {node}? paxosctl status "
-            "--cluster asks every node, paxosctl doctor says why"
-        )
-    deaf = [n for n, peer in sorted(status.peers.items()) if peer.reachable and not peer.hears]
-    return lines + ([_one_way_words(deaf, [node])] if deaf else [])
+    if not silent:
+        return []
+    since = [f"{name} {_silence(peer)}" for name, peer in silent.items()]
+    return [
+        f"{node} does not hear {listed(since)}: down, or cut off from {node}? paxosctl status "
+        "--cluster asks every node, paxosctl doctor says why"
+    ]
 
 
 def _silence(peer: PeerStatus) -> str:

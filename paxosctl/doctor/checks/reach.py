@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from paxosctl.cli.links import unheard
 from paxosctl.doctor.evidence import Evidence
 from paxosctl.doctor.finding import Check, Finding, Flaw, Needs, Severity
+from paxosd.core.status import NodeStatus
 
 CLOSED = Flaw(
     "reach.closed",
@@ -46,24 +48,25 @@ def _look(evidence: Evidence) -> Iterator[Finding]:
             yield CLOSED.at(link.source, f"{link.source} does not reach the {link.kind} endpoint "
                             f"{link.endpoint} of {link.target}: {link.error}")  # fmt: skip
     for status in evidence.statuses:
-        for name, peer in sorted(status.peers.items()):
+        for _, peer in sorted(status.peers.items()):
             if peer.link_problem:
                 yield REFUSED.at(status.node, f"{status.node} has no connection to a peer: "
                                  f"{peer.link_problem}")  # fmt: skip
-            elif peer.reachable and not peer.hears and name not in up:
-                yield DEAF.at(name, f"{status.node} hears from {name} again and again that {name} "
-                              f"does not hear {status.node}")  # fmt: skip
-            elif name in up and not peer.reachable and (status.node, name) not in closed:
-                ago_ms = peer.heard_ms_ago
-                since = (
-                    "has never heard it" if ago_ms < 0 else f"last did {ago_ms / 1000:.1f} s ago"
-                )
-                yield DEAF.at(status.node, f"{status.node} does not hear {name}, which is up "
-                              f"({since})")  # fmt: skip
         for host, found in sorted(status.names.items()):
             if found.error:
                 yield UNRESOLVED.at(status.node, f"{status.node} cannot look up {host}: "
                                     f"{found.error}")  # fmt: skip
+    for deaf, heard in unheard(evidence.statuses):
+        if (deaf, heard) not in closed:
+            yield DEAF.at(deaf, _deaf_words(evidence.status(deaf), deaf, heard))
+
+
+def _deaf_words(status: NodeStatus | None, deaf: str, heard: str) -> str:
+    if status is None:
+        return f"{heard} hears from {deaf} again and again that {deaf} does not hear {heard}"
+    ago_ms = status.peers[heard].heard_ms_ago
+    since = "has never heard it" if ago_ms < 0 else f"last did {ago_ms / 1000:.1f} s ago"
+    return f"{deaf} does not hear {heard}, which is up ({since})"
 
 
 CHECK = Check(

@@ -103,6 +103,17 @@ def test_a_peer_that_reports_that_it_does_not_hear_the_node():
     ]
 
 
+def test_a_node_that_does_not_answer_is_deaf_by_the_word_of_those_that_hear_it():
+    deaf = {"reachable": True, "hears": False}
+    known = [status("n1", n2=HEARD, n3=deaf), status("n2", n1=HEARD, n3=deaf)]
+    assert link_lines(known) == [
+        "n3 does not hear n1 and n2, which hear n3: what n1 and n2 send to n3 is lost on the way; "
+        + ADVICE
+    ]
+    gone = {**SILENT, "hears": False}  # what it said before it went down
+    assert link_lines([status("n1", n3=gone), status("n2", n3=gone)]) == []
+
+
 def test_a_host_that_cannot_be_looked_up():
     one = decode_status(
         {"node": "n1", "names": {"db2": {"addresses": [], "error": "no such host"}}}

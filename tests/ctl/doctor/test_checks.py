@@ -130,6 +130,17 @@ class TestWhoIsToBlame:
         both = replace(PLANTED["reach.deaf"], links=one.links)
         assert flaws_of(both) == {"reach.closed", "quorum.last"}
 
+    def test_nor_what_the_other_side_says_the_reason_of(self):
+        found = PLANTED["reach.deaf"]  # n1 does not hear n3
+        refused = replace(found.status("n3").peers["n1"], link_problem="n1 at … has another key")
+        found = with_status(found, "n3", peers={**found.status("n3").peers, "n1": refused})
+        assert flaws_of(found) & {"reach.deaf", "reach.refused"} == {"reach.refused"}
+
+    def test_a_node_that_is_no_member_to_the_other_is_not_expected_to_hear_it(self):
+        found = PLANTED["reach.deaf"]
+        others = {name: each for name, each in found.status("n3").peers.items() if name != "n1"}
+        assert "reach.deaf" not in flaws_of(with_status(found, "n3", peers=others))
+
     def test_two_that_were_restored_alike_are_no_finding(self):
         origin = PLANTED["restored.clients"]
         assert flaws_of(origin) == {"restored.clients"}
